@@ -17,7 +17,9 @@ def shared_data(name: str) -> Path:
     """The folder of one real data set, or skip the test saying what is missing."""
     folder = _root() / name
     if not folder.is_dir():
-        pytest.skip(f"real data '{name}' is not here (set UNDERSTUDY_SHARED_DATA to the folder that holds it)")
+        pytest.skip(
+            f"real data '{name}' is not here (set UNDERSTUDY_SHARED_DATA to the folder that holds it)"
+        )
     return folder
 
 

@@ -105,9 +105,7 @@ class Completer(Protocol):
     @property
     def identity(self) -> Identity: ...
 
-    def complete(
-        self, requests: Sequence[Request], sampling: Sampling
-    ) -> Iterator[tuple[int, Completion]]:
+    def complete(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
         """Yield (position in `requests`, completion) as each lands, in any order.
 
         Every asked sample is yielded exactly once. A bad answer is yielded as data (`finish_reason`

@@ -21,9 +21,7 @@ SHELVES = ("tasks", "teachers", "methods", "students", "metrics")
 def names(shelf: str) -> tuple[str, ...]:
     """The names on a shelf, sorted, without importing any of them."""
     folder = Path(__file__).parent / shelf
-    return tuple(
-        sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_"))
-    )
+    return tuple(sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_")))
 
 
 @cache

@@ -42,8 +42,10 @@ class Question:
     file or the source, so that an overlap of two splits is a set intersection."""
 
     def __post_init__(self) -> None:
-        parts = [" ".join(unicodedata.normalize("NFC", part).split()) for part in
-                 (self.text, self.context, *self.choices)]
+        parts = [
+            " ".join(unicodedata.normalize("NFC", part).split())
+            for part in (self.text, self.context, *self.choices)
+        ]
         digest = hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
         object.__setattr__(self, "id", digest[:16])
 
