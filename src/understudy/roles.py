@@ -20,6 +20,7 @@ from understudy.types import (
     Completion,
     Example,
     Exemplar,
+    FinishReason,
     Judged,
     Question,
     Rationale,
@@ -191,7 +192,7 @@ class Generated:
     """Text that a student wrote: `tokens` counts what was generated, end of text included."""
 
     text: str
-    finish_reason: str
+    finish_reason: FinishReason
     source_tokens: int
     tokens: int
 
@@ -203,10 +204,17 @@ class LiveStudent(Protocol):
     kind: str
 
     def encode(self, example: Example) -> Mapping[str, Any]:
-        """`input_ids`, `labels` (-100 off target) and `length`, the tokens this example costs."""
+        """`source` and `target` token ids (end of text included), `objective` and `weight`."""
         ...
 
-    def collate(self, encoded: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]: ...
+    def collate(self, encoded: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """Model inputs plus `labels` (rows, positions), aligned with the logits that predict them and
+        -100 wherever there is no target token."""
+        ...
+
+    def source_tokens(self, text: str) -> int:
+        """How many tokens a source has, to batch sources of like length."""
+        ...
 
     def generate(self, sources: Sequence[str], sampling: Sampling) -> list[Generated]:
         """Continue every source; same order and length as `sources`."""

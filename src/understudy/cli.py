@@ -1,0 +1,219 @@
+"""The command line: parses, calls, prints. Nothing is computed here.
+
+The catch: everything beyond click is imported inside the commands, so that `understudy --help` answers
+at once. Results go to the standard output, progress and errors to the standard error.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from understudy import __version__
+from understudy.errors import StoreError, UnderstudyError
+
+if TYPE_CHECKING:
+    from understudy.distill import Outcome
+    from understudy.recipe import Recipe
+
+DEMOS = ("arithmetic", "coin_flip", "last_letters")
+FORMS = ("number", "choice", "boolean", "text")
+INTERRUPTED = 130
+
+
+class _Commands(click.Group):
+    """Turns what a user can mend into one sentence and an exit code; UNDERSTUDY_DEBUG=1 shows the rest."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (UnderstudyError, KeyboardInterrupt, OSError) as error:
+            if os.environ.get("UNDERSTUDY_DEBUG") or getattr(error, "errno", None) == errno.EPIPE:
+                raise  # click ends quietly when the reader of a pipe has gone
+            _leave(context, error)
+
+
+def _leave(context: click.Context, error: BaseException) -> NoReturn:
+    if isinstance(error, KeyboardInterrupt):
+        click.echo("interrupted; run the same command again to continue", err=True)
+        context.exit(INTERRUPTED)
+    if isinstance(error, UnderstudyError):
+        click.echo(f"error: {error}", err=True)
+        context.exit(error.exit_code)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        sentence = "the disk is full; free some space and run the same command again, what was done is kept"
+    elif isinstance(error, OSError) and error.filename:
+        sentence = f"{error.filename}: {error.strerror}"
+    else:
+        sentence = " ".join(str(error).split())
+    click.echo(f"error: {sentence}", err=True)
+    context.exit(StoreError.exit_code)
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="understudy")
+def main() -> None:
+    """Teach a small language model to reason the way a large one does, and prove whether it did.
+
+    Start with `understudy demo`. A recipe's keys can be changed on the command line: key=value, such
+    as train.budget.amount=3 or methods.1.label=mine.
+    """
+
+
+def _out(command: Any) -> Any:
+    return click.option(
+        "--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/<recipe's name>]"
+    )(command)
+
+
+_RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
+_OVERRIDES = click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
+
+
+@main.command()
+@click.option("--task", type=click.Choice(DEMOS), default="arithmetic", show_default=True)
+@_out
+@_OVERRIDES
+def demo(task: str, out: Path | None, overrides: tuple[str, ...]) -> None:
+    """Run the whole path offline, in minutes.
+
+    Trains a teacher, lets it annotate, trains students by every method, and reports.
+    """
+    from understudy.recipe import builtin, parse_recipe
+
+    name = f"demo_{task}"
+    _run(parse_recipe(builtin(name), f"{name}.yaml", overrides), out)
+
+
+@main.command()
+@_RECIPE
+@_out
+@_OVERRIDES
+def run(recipe: Path, out: Path | None, overrides: tuple[str, ...]) -> None:
+    """Run RECIPE to its report; what is done is not done again."""
+    from understudy.recipe import load_recipe
+
+    _run(load_recipe(recipe, overrides), out)
+
+
+@main.command()
+@_RECIPE
+@_out
+@_OVERRIDES
+def plan(recipe: Path, out: Path | None, overrides: tuple[str, ...]) -> None:
+    """Print every step of RECIPE and whether it is done.
+
+    Each comes with its hash. Spends nothing and writes nothing.
+    """
+    from understudy import distill
+    from understudy.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides)
+    steps = distill.plan(loaded, _folder(loaded, out))
+    for step in steps:
+        click.echo(f"{'done' if step.done else 'to do':<5}  {step.hash[:12]}  {step.title}")
+    done = sum(step.done for step in steps)
+    click.echo(f"{done} of {len(steps)} steps are done; a run would do {len(steps) - done}.")
+
+
+@main.command("list")
+@click.argument("shelf", required=False)
+def list_shelves(shelf: str | None) -> None:
+    """List what stands on every shelf, or on one SHELF.
+
+    The shelves are tasks, teachers, methods, students and metrics.
+    """
+    from understudy import catalogue
+
+    for line in catalogue.listing(shelf):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("name", metavar="[SHELF/]NAME")
+def show(name: str) -> None:
+    """Show one thing: what it is, and its keys or splits."""
+    from understudy import catalogue
+
+    for line in catalogue.description(name):
+        click.echo(line)
+
+
+@main.command()
+@click.option("--task", help="Judge as this task does.")
+@click.option("--form", type=click.Choice(FORMS), help="Judge answers of this form.")
+@click.option("--json", "as_json", is_flag=True, help="Print every row's reading as JSON.")
+@click.argument("file", type=click.Path(path_type=Path))
+def judge(task: str | None, form: str | None, as_json: bool, file: Path) -> None:
+    """Judge the model outputs in FILE.
+
+    Each line is a JSON object {output, gold[, choices]}.
+    """
+    if (task is None) == (form is None):
+        raise click.UsageError("give either --task or --form")
+    from understudy import judging, shelves
+
+    rows = judging.judge_file(file, shelves.load("tasks", task).form if task else form)
+    counts = judging.summary(rows)
+    if as_json:
+        readings = [{"extracted": row.extracted, "verdict": row.verdict} for row in rows]
+        click.echo(json.dumps({"rows": readings, "counts": counts}, ensure_ascii=False))
+        return
+    from understudy.console import counts_table, output
+
+    output().print(counts_table(counts))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def report(folder: Path) -> None:
+    """Write the report of the run in FOLDER again, and show it."""
+    from understudy import distill
+
+    _print(distill.report(folder))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def doctor(as_json: bool) -> None:
+    """Look at this machine: versions, devices, keys, caches, Hub."""
+    from understudy import doctor as house_call
+
+    findings = house_call.examine()
+    if as_json:
+        click.echo(json.dumps(findings, indent=2))
+        return
+    for line in house_call.lines(findings):
+        click.echo(line)
+
+
+def _folder(recipe: Recipe, out: Path | None) -> Path:
+    return out or Path("runs") / recipe.name
+
+
+def _run(recipe: Recipe, out: Path | None) -> None:
+    from understudy import distill
+    from understudy.console import watching
+
+    with watching() as listen:
+        outcome = distill.run(recipe, _folder(recipe, out), listen)
+    if not outcome.ran:
+        click.echo(f"nothing to do: all {outcome.reused} steps were already done")
+    _print(outcome)
+
+
+def _print(outcome: Outcome) -> None:
+    from understudy.console import output, results_table
+
+    output().print(results_table(outcome.report))
+    headline = outcome.report.get("headline")
+    if headline:
+        click.echo(headline)
+    click.echo(f"report: {outcome.html}")

@@ -1,0 +1,303 @@
+"""A recipe as a list of steps, each after everything it needs.
+
+Equal work is one step whoever asks for it: students and methods share one annotation, a method at twice
+the budget shares the learning-rate search, and a changed field re-runs only what depends on it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from understudy import shelves
+from understudy.recipe import Recipe
+from understudy.recipe.spec import MethodEntry, StudentEntry
+from understudy.roles import Apprenticeship, Spec, Task
+from understudy.steps import VERSIONS
+from understudy.store import Step, hash_files
+from understudy.train import TrainSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One row of the report and the step that predicts it."""
+
+    method: MethodEntry
+    student: StudentEntry
+    seed: int
+    split: str
+    trained: Mapping[str, Step]
+    predicted: Step
+    upper_bound: bool = False
+
+
+@dataclass(slots=True)
+class Graph:
+    """Every step of a recipe. Reads local files to hash them; touches nothing else."""
+
+    recipe: Recipe
+    steps: list[Step] = field(default_factory=list)
+    arms: list[Arm] = field(default_factory=list)
+    data: Step = field(init=False)
+    annotate: Step = field(init=False)
+    curate: Step = field(init=False)
+    teach: Step | None = field(init=False, default=None)
+    asked: dict[str, Step] = field(default_factory=dict)
+    """Split -> the step that asks the teacher there."""
+    _by_hash: dict[str, Step] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.data = self._add(self._data())
+        apprenticeship = self.recipe.teacher.apprenticeship()
+        if apprenticeship:
+            self.teach = self._add(self._teach(apprenticeship))
+        self.annotate = self._add(self._ask("annotate", None))
+        self.curate = self._add(self._curate())
+        if self.recipe.evaluate.teacher:
+            self.asked = {split: self._add(self._ask("ask", split)) for split in self.recipe.evaluate.splits}
+        for student in self.recipe.students:
+            files = hash_files(student.student.files())
+            for method in self.recipe.methods:
+                for seed in self.recipe.seeds:
+                    self.arms.extend(self._arms(student, files, method, seed))
+
+    @property
+    def task(self) -> Task:
+        task: Task = shelves.load("tasks", self.recipe.task.name)
+        return task
+
+    @property
+    def workers(self) -> int:
+        """How many trainings run side by side. "auto" is one per core for students made here, and one
+        at a time where checkpoints or a GPU would have to be shared."""
+        if self.recipe.workers != "auto":
+            return self.recipe.workers
+        if Path("/dev/nvidia0").exists() or any(_from_checkpoint(entry) for entry in self.recipe.students):
+            return 1
+        return os.cpu_count() or 1
+
+    def _add(self, step: Step) -> Step:
+        known = self._by_hash.setdefault(step.hash, step)
+        if known is step:
+            self.steps.append(step)
+        return known
+
+    # ------------------------------------------------------------ before the students
+
+    def _data(self) -> Step:
+        recipe = self.recipe
+        task, source = self.task, recipe.task.source()
+        apprenticeship = recipe.teacher.apprenticeship()
+        hub = asdict(task.hub) if task.hub and source.path is None else None
+        settings = {
+            "task": recipe.task.name,
+            "source": asdict(source),
+            "files": hash_files(task.files(source)) if task.files and source.path is not None else {},
+            "hub": hub,
+            "data": recipe.data.model_dump(mode="json"),
+            "evaluation_splits": list(recipe.evaluate.splits),
+            "extra_splits": [apprenticeship.split] if apprenticeship else [],
+        }
+        return _step("data", "data", settings, {}, f"prepare the questions of {recipe.task.name}", 2)
+
+    def _teach(self, apprenticeship: Apprenticeship) -> Step:
+        student = shelves.load("students", apprenticeship.student["name"])(**apprenticeship.student)
+        method = shelves.load("methods", apprenticeship.method["name"])(**apprenticeship.method)
+        spec = TrainSpec(**apprenticeship.train)
+        stage = method.stages()[0]
+        settings = {
+            "student": student.model_dump(mode="json"),
+            "files": hash_files(student.files()),
+            "method": method.model_dump(mode="json"),
+            "stage": stage.name,
+            "split": apprenticeship.split,
+            "train": spec.model_dump(mode="json"),
+            "learning_rate": _only_rate(spec),
+            "seed": self.recipe.seeds[0],
+        }
+        title = f"train the teacher on the gold rationales of '{apprenticeship.split}'"
+        return _step("teach", "train", settings, {"data": self.data}, title, 3 * _effort(spec, 1), alone=True)
+
+    def _ask(self, kind: str, split: str | None) -> Step:
+        """The teacher on train, as the recipe samples it; or on `split`, greedily and without the answer."""
+        recipe = self.recipe
+        sampling = asdict(recipe.sampling.sampling())
+        prompt = recipe.prompt.model_dump(mode="json")
+        settings: dict[str, Any] = {
+            "task": recipe.task.name,
+            "teacher": recipe.teacher.model_dump(mode="json"),
+            "revision": self.teach.hash if self.teach else "",
+            "files": hash_files(recipe.teacher.files()),
+            "prompt": prompt,
+            "sampling": sampling,
+            "n": recipe.sampling.n,
+        }
+        needs = {"data": self.data, **({"teach": self.teach} if self.teach else {})}
+        if split is None:
+            title = f"annotate with the teacher '{recipe.teacher.name}' ({recipe.sampling.n} per question)"
+            return _step("annotate", kind, settings, needs, title, 60, alone=True)
+        settings |= {"split": split, "n": 1, "prompt": {**prompt, "show_answer": False}}
+        settings["sampling"] = {**sampling, "temperature": 0.0, "top_p": 1.0}
+        return _step(f"ask/{split}", kind, settings, needs, f"ask the teacher on {split}", 6)
+
+    def _curate(self) -> Step:
+        settings = {
+            "curate": self.recipe.curate.model_dump(mode="json"),
+            "teacher": self.recipe.teacher.identity().model,
+        }
+        needs = {"data": self.data, "annotate": self.annotate}
+        return _step("curate", "curate", settings, needs, "drop rationales that miss the gold answer", 2)
+
+    # ------------------------------------------------------------ students
+
+    def _arms(
+        self, student: StudentEntry, files: Mapping[str, str], entry: MethodEntry, seed: int
+    ) -> Iterator[Arm]:
+        rates = _rates(entry, self.recipe.train)
+        choice = self._choice(student, files, entry, seed, rates) if len(rates) > 1 else None
+        trained = self._train(
+            student, files, entry, seed, entry.budget, rates[0] if not choice else None, choice
+        )
+        for split in self.recipe.evaluate.splits:
+            predicted = self._predict(student, entry, entry.label, seed, split, trained)
+            yield Arm(entry, student, seed, split, trained, predicted)
+            given = _readable_stage(entry)
+            if given and split in self.asked:
+                bound = self._predict(student, entry, entry.label, seed, split, trained, given)
+                yield Arm(entry, student, seed, split, trained, bound, upper_bound=True)
+
+    def _choice(
+        self,
+        student: StudentEntry,
+        files: Mapping[str, str],
+        entry: MethodEntry,
+        seed: int,
+        rates: tuple[float, ...],
+    ) -> Step:
+        """Short trainings at each rate, their accuracy on dev, and the choice between them."""
+        needs = {}
+        for rate in rates:
+            name = f"search-{rate:g}/{entry.method.name}"
+            trained = self._train(
+                student, files, entry, seed, self.recipe.train.search_share, rate, None, name
+            )
+            needs[f"at {rate!r}"] = self._predict(student, entry, name, seed, "dev", trained)
+        name = f"choose/{student.label}/{entry.method.name}/seed{seed}"
+        return self._add(
+            _step(name, "choose", {}, needs, f"choose {entry.method.name}'s learning rate on dev", 0.1)
+        )
+
+    def _train(
+        self,
+        student: StudentEntry,
+        files: Mapping[str, str],
+        entry: MethodEntry,
+        seed: int,
+        budget: float,
+        rate: float | None,
+        choice: Step | None,
+        label: str = "",
+    ) -> dict[str, Step]:
+        """One training for each stage of the method, which share the budget."""
+        trained = {}
+        label = label or entry.label
+        for stage in entry.method.stages():
+            spec = self.recipe.train
+            spec = spec.model_copy(update={"budget": spec.budget.times(budget * stage.share)})
+            settings = {
+                "student": student.student.model_dump(mode="json"),
+                "files": dict(files),
+                "method": entry.method.model_dump(mode="json"),
+                "stage": stage.name,
+                "split": "train",
+                "train": spec.model_dump(mode="json", exclude={"learning_rate", "search_share"}),
+                "learning_rate": rate,
+                "seed": seed,
+            }
+            needs = {"data": self.data, "rationales": self.curate, **({"choice": choice} if choice else {})}
+            name = f"train/{student.label}/{label}/seed{seed}/{stage.name}"
+            title = f"train {label}{f' ({stage.name})' if len(entry.method.stages()) > 1 else ''}"
+            trained[stage.name] = self._add(
+                _step(name, "train", settings, needs, self._titled(title, student, seed), _effort(spec, 1))
+            )
+        return trained
+
+    def _predict(
+        self,
+        student: StudentEntry,
+        entry: MethodEntry,
+        label: str,
+        seed: int,
+        split: str,
+        trained: Mapping[str, Step],
+        given: str | None = None,
+    ) -> Step:
+        settings = {
+            "student": student.student.model_dump(mode="json"),
+            "method": entry.method.model_dump(mode="json"),
+            "split": split,
+            "max_new_tokens": self.recipe.evaluate.max_new_tokens,
+            "batch_tokens": self.recipe.evaluate.batch_tokens,
+            "given": given,
+        }
+        needs = {
+            "data": self.data,
+            **{f"stage {name}": step for name, step in trained.items() if name != given},
+        }
+        if given:
+            needs["teacher"] = self.asked[split]
+        bound = "-given" if given else ""
+        name = f"predict/{student.label}/{label}/seed{seed}/{split}{bound}"
+        title = f"ask {label} on {split}" + (" with the teacher's rationale" if given else "")
+        return self._add(_step(name, "predict", settings, needs, self._titled(title, student, seed), 6))
+
+    def _titled(self, title: str, student: StudentEntry, seed: int) -> str:
+        """The title, with the student and seed where there are several."""
+        many = [student.label] if len(self.recipe.students) > 1 else []
+        many += [f"seed {seed}"] if len(self.recipe.seeds) > 1 else []
+        return f"{title} ({', '.join(many)})" if many else title
+
+
+def _step(
+    name: str,
+    kind: str,
+    settings: Mapping[str, Any],
+    needs: Mapping[str, Step],
+    title: str,
+    cost: float,
+    alone: bool = False,
+) -> Step:
+    return Step(name, kind, {**settings, "version": VERSIONS[kind]}, needs, title, cost, alone)
+
+
+def _rates(entry: MethodEntry, spec: TrainSpec) -> tuple[float, ...]:
+    rates = entry.learning_rate if entry.learning_rate is not None else spec.learning_rate
+    return tuple(dict.fromkeys(rates)) if isinstance(rates, tuple) else (rates,)
+
+
+def _only_rate(spec: TrainSpec) -> float:
+    rate = spec.learning_rate
+    return rate[0] if isinstance(rate, tuple) else rate
+
+
+def _readable_stage(entry: MethodEntry) -> str | None:
+    """The stage whose rationale a later stage reads, if the method has one."""
+    stages = entry.method.stages()
+    return next((stage.name for stage in stages[:-1] if stage.writes == "rationale"), None)
+
+
+def _from_checkpoint(entry: StudentEntry) -> bool:
+    return bool(_plain(entry.student).get("checkpoint"))
+
+
+def _plain(spec: Spec) -> dict[str, Any]:
+    return spec.model_dump(mode="json")
+
+
+def _effort(spec: TrainSpec, factor: float) -> float:
+    """A rough cost of a training, for the time left only."""
+    per_unit = {"tokens": 1 / 20_000, "steps": 0.2, "epochs": 60.0}
+    return factor * spec.budget.amount * per_unit[spec.budget.unit]

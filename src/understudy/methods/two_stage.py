@@ -1,0 +1,49 @@
+"""two_stage: one student writes the rationale, another infers the answer from it (Sci-CoT, arXiv 2308.04679).
+
+At test time stage 2 reads the rationale that stage 1 *generated*; its accuracy with the teacher's
+rationale is an upper bound and is reported apart. Stage 2 is trained on the teacher's rationales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from understudy.answers import write
+from understudy.prompts import render
+from understudy.roles import Method, Stage
+from understudy.types import AnswerForm, Example, Question, Rationale
+
+__all__ = ["TwoStage"]
+
+
+class TwoStage(Method):
+    """Rationale student, then answer student; the two share one training budget."""
+
+    name: Literal["two_stage"] = "two_stage"
+    rationale_share: float = Field(0.75, gt=0, lt=1)
+    """Part of the budget that trains stage 1: reading an answer out of a rationale is the easier job."""
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (
+            Stage("rationale", writes="rationale", share=self.rationale_share),
+            Stage("answer", writes="answer", share=1 - self.rationale_share),
+        )
+
+    def examples(
+        self, stage: str, question: Question, rationales: Sequence[Rationale], form: AnswerForm
+    ) -> list[tuple[Example, ...]]:
+        return [(self._example(stage, question, rationale, form),) for rationale in rationales]
+
+    def _example(self, stage: str, question: Question, rationale: Rationale, form: AnswerForm) -> Example:
+        source = self.prompt(stage, question, {"rationale": rationale.text})
+        if stage == "rationale":
+            return Example(question.id, source, rationale.text, "rationale")
+        return Example(question.id, source, write(rationale.answer, form))
+
+    def prompt(self, stage: str, question: Question, written: Mapping[str, str]) -> str:
+        if stage == "rationale":
+            return f"{render(question)} Solution:"
+        return f"{render(question)} Solution: {written['rationale']} Answer:"

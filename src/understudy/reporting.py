@@ -1,0 +1,235 @@
+"""The folders of a finished run -> the study that the report is made from -> its files.
+
+Verdicts are made here, from the stored predictions: judging again costs nothing. Nothing is measured
+here that a step did not record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from understudy import report
+from understudy.curate import CurateSpec
+from understudy.data import Prepared, load_prepared
+from understudy.engines.running import versions
+from understudy.evaluate import judge_all
+from understudy.graph import Arm, Graph
+from understudy.recipe.spec import CONTROL
+from understudy.report import Study
+from understudy.report.study import Role
+from understudy.statistics import wilson
+from understudy.steps import load_predictions, load_rationales
+from understudy.store import Store
+from understudy.types import Rationale
+
+SHOWN = 6
+"""Kept rationales that the report shows."""
+
+
+def write(graph: Graph, store: Store) -> tuple[Path, dict[str, Any]]:
+    """Write report.html, report.json and report.md into the run folder; returns the page and the content."""
+    study = _study(graph, store)
+    page = report.write(study, store.root)
+    content: dict[str, Any] = json.loads((store.root / "report.json").read_text(encoding="utf-8"))
+    return page, content
+
+
+def _study(graph: Graph, store: Store) -> Study:
+    recipe = graph.recipe
+    prepared = load_prepared(store.folder(graph.data))
+    rationales = _some(load_rationales(store.folder(graph.curate)))
+    trained = {question.id: question for question in prepared.splits["train"]}
+    return Study(
+        title=recipe.title or recipe.name,
+        task=recipe.task.name,
+        task_title=graph.task.title,
+        form=prepared.form,
+        arms=(*_teacher_arms(graph, store, prepared), *_arms(graph, store, prepared)),
+        curation={**store.outcome(graph.curate)["result"], **_filters(recipe.curate)},
+        teacher=_teacher(graph, store, prepared),
+        rationales=rationales,
+        questions=tuple(trained[id_] for id_ in rationales),
+        students={entry.label: entry.student.describe() for entry in recipe.students},
+        notes=(*recipe.notes, *_notes(graph, store, prepared)),
+        recipe=recipe.written(),
+        manifest=_manifest(graph, store),
+    )
+
+
+def _some(rationales: list[Rationale]) -> dict[str, tuple[Rationale, ...]]:
+    """The rationales of a few questions, spread over the set."""
+    by_question: dict[str, list[Rationale]] = {}
+    for rationale in rationales:
+        by_question.setdefault(rationale.question_id, []).append(rationale)
+    ids = list(by_question)
+    return {id_: tuple(by_question[id_]) for id_ in ids[:: max(1, len(ids) // SHOWN)][:SHOWN]}
+
+
+def _filters(spec: CurateSpec) -> dict[str, Any]:
+    return {"filters": spec.model_dump(mode="json")}
+
+
+# ---------------------------------------------------------------- arms
+
+
+def _arms(graph: Graph, store: Store, prepared: Prepared) -> Iterator[report.Arm]:
+    for arm in graph.arms:
+        rows = judge_all(
+            prepared.splits[arm.split], load_predictions(store.folder(arm.predicted)), prepared.form
+        )
+        if not rows:
+            continue
+        bound = " (teacher's rationale)" if arm.upper_bound else ""
+        yield report.Arm(
+            method=arm.method.label + bound,
+            student=arm.student.label,
+            seed=arm.seed,
+            split=arm.split,
+            rows=rows,
+            role=_role(arm),
+            note="the last stage reads the teacher's rationale: an upper bound" if bound else "",
+            training=_training(arm, store),
+        )
+
+
+def _role(arm: Arm) -> Role:
+    if arm.upper_bound:
+        return "upper_bound"
+    return "control" if arm.method.method.name == CONTROL else "method"
+
+
+def _training(arm: Arm, store: Store) -> dict[str, Any]:
+    """What the arm's training cost, summed over its stages."""
+    records = [store.outcome(step)["result"] for step in arm.trained.values()]
+    return {
+        "learning_rate": records[0]["learning_rate"],
+        "budget_multiple": arm.method.budget,
+        "final_loss": records[0]["final_loss"],
+        "parameters": sum(record["parameters"] for record in records),
+        **{
+            name: sum(record[name] for record in records)
+            for name in ("steps", "tokens", "target_tokens", "seconds", "too_long")
+        },
+    }
+
+
+def _teacher_arms(graph: Graph, store: Store, prepared: Prepared) -> Iterator[report.Arm]:
+    for split, step in graph.asked.items():
+        rows = judge_all(prepared.splits[split], load_predictions(store.folder(step)), prepared.form)
+        if rows:
+            yield report.Arm(
+                method="teacher",
+                student=graph.recipe.teacher.identity().model,
+                seed=graph.recipe.seeds[0],
+                split=split,
+                rows=rows,
+                role="teacher",
+                note="asked greedily, without the answer",
+            )
+
+
+# ---------------------------------------------------------------- the teacher, the notes, the manifest
+
+
+def _teacher(graph: Graph, store: Store, prepared: Prepared) -> dict[str, Any]:
+    """Who taught, and how often it was right: on the first evaluation split it was asked on, greedily and
+    without the answer; else on its own annotations, as sampled."""
+    recipe = graph.recipe
+    curated = store.outcome(graph.curate)["result"]
+    annotation = _accuracy(curated["correct"], curated["n"], "annotation", recipe.prompt.show_answer)
+    best = next(
+        (
+            _accuracy(correct, len(rows), split, False)
+            for split, step in graph.asked.items()
+            for rows in (
+                judge_all(prepared.splits[split], load_predictions(store.folder(step)), prepared.form),
+            )
+            for correct in (sum(row.verdict.name == "correct" for row in rows),)
+            if rows
+        ),
+        annotation,
+    )
+    return {
+        "name": recipe.teacher.name,
+        "model": recipe.teacher.identity().model,
+        **best,
+        "annotation": {**annotation, "sampling": recipe.sampling.model_dump(mode="json")},
+        "usage": store.outcome(graph.annotate)["result"],
+    }
+
+
+def _accuracy(correct: int, n: int, on: str, shown_answer: bool) -> dict[str, Any]:
+    return {
+        "accuracy": correct / n if n else None,
+        "n": n,
+        "correct": correct,
+        "interval": list(wilson(correct, n)) if n else None,
+        "on": on,
+        "shown_answer": shown_answer,
+    }
+
+
+def _notes(graph: Graph, store: Store, prepared: Prepared) -> Iterator[str]:
+    yield from prepared.notes
+    curated = store.outcome(graph.curate)["result"]
+    asked = len(prepared.splits["train"])
+    yield (
+        f"Every method was trained on the same {curated['questions_kept']:,} of {asked:,} questions: those "
+        "that kept at least one rationale."
+    )
+    if graph.recipe.prompt.show_answer:
+        yield "The teacher was shown the gold answer while annotating, so its accuracy there is not its own."
+    for line in sorted({_too_long(arm, store) for arm in graph.arms}):
+        if line:
+            yield line
+    several = [arm for arm in graph.arms if not arm.upper_bound and len(arm.trained) > 1]
+    for label in sorted({arm.method.label for arm in several}):
+        if not any(arm.upper_bound and arm.method.label == label for arm in graph.arms):
+            yield (
+                f"No upper bound is given for {label}: the teacher was not asked on the evaluation splits "
+                "(evaluate.teacher: true asks it)."
+            )
+    yield from _taught(graph, store)
+
+
+def _too_long(arm: Arm, store: Store) -> str:
+    left_out = _training(arm, store)["too_long"]
+    if not left_out:
+        return ""
+    who = f"{arm.method.label} ({arm.student.label})"
+    return f"{left_out:,} training examples of {who} were too long and left out."
+
+
+def _taught(graph: Graph, store: Store) -> Iterator[str]:
+    if graph.teach:
+        record = store.outcome(graph.teach)["result"]
+        yield (
+            f"The teacher is a real model of {record['parameters']:,} parameters, trained from scratch on "
+            f"{record['questions']:,} other questions with gold rationales."
+        )
+
+
+def _manifest(graph: Graph, store: Store) -> dict[str, Any]:
+    steps: list[Mapping[str, Any]] = []
+    for step in graph.steps:
+        record = store.outcome(step)
+        steps.append(
+            {"name": step.name, "hash": step.hash, "seconds": record["seconds"], "started": record["started"]}
+        )
+    return {
+        "versions": dict(versions()),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "seeds": list(graph.recipe.seeds),
+        "recipe_steps": steps,
+        "seconds": round(sum(step["seconds"] for step in steps), 1),
+        "learning_rates": {
+            step.name: store.outcome(step)["result"] for step in graph.steps if step.kind == "choose"
+        },
+        "questions": store.outcome(graph.data)["result"]["questions"],
+    }

@@ -1,0 +1,69 @@
+"""A trained student as a completer: what lets a student teach, and one evaluation serve everybody."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+from understudy.roles import Identity, LiveStudent
+from understudy.types import Completion, Request, Sampling
+
+Row = tuple[int, int, int]
+"""Position of the request, sample index, tokens of the prompt."""
+
+
+class StudentCompleter:
+    """Answers the last message of every request, in length-sorted batches of `batch_tokens`."""
+
+    def __init__(self, live: LiveStudent, identity: Identity, batch_tokens: int) -> None:
+        import torch
+
+        self.identity = identity
+        self._live = live
+        self._batch_tokens = batch_tokens
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        live.model.to(device)
+
+    def complete(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+        import torch
+
+        lengths = [self._live.source_tokens(request.messages[-1].content) for request in requests]
+        rows = [(p, sample, lengths[p]) for p, request in enumerate(requests) for sample in request.samples]
+        for batch in self._batches(rows, sampling.max_tokens):
+            asked = [requests[position] for position, _, _ in batch]
+            if sampling.temperature > 0:
+                torch.manual_seed(_seed(sampling, asked, batch))
+            texts = self._live.generate([request.messages[-1].content for request in asked], sampling)
+            for (position, sample, _), request, text in zip(batch, asked, texts, strict=True):
+                yield (
+                    position,
+                    Completion(
+                        question_id=request.question.id,
+                        sample=sample,
+                        text=text.text,
+                        finish_reason=text.finish_reason,
+                        prompt_tokens=text.source_tokens,
+                        completion_tokens=text.tokens,
+                    ),
+                )
+
+    def _batches(self, rows: Sequence[Row], new_tokens: int) -> Iterator[list[Row]]:
+        """Longest first, so that a batch that does not fit into memory fails at once, not at the end."""
+        batch: list[Row] = []
+        for row in sorted(rows, key=lambda row: -row[2]):
+            if batch and (len(batch) + 1) * (batch[0][2] + new_tokens) > self._batch_tokens:
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _seed(sampling: Sampling, asked: Sequence[Request], batch: Sequence[Row]) -> int:
+    """Depends on what is asked and not on when, so a run that was not interrupted can be repeated."""
+    names = [f"{request.question.id}/{row[1]}" for request, row in zip(asked, batch, strict=True)]
+    text = f"{sampling.seed or 0}:{' '.join(names)}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")

@@ -1,0 +1,128 @@
+"""causal: decoder-only students (Llama, Qwen, GPT families), from a checkpoint or from scratch.
+
+The source is the prompt and the target its continuation; only target tokens carry loss. From scratch
+it is the Llama architecture with rotary positions and a tokenizer trained on the training text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from understudy.errors import TrainingError
+from understudy.roles import Generated
+from understudy.students import _live
+from understudy.students._shapes import CAUSAL
+from understudy.students._spec import Origin
+from understudy.students._tokenizers import make_tokenizer
+from understudy.types import Example, Sampling
+
+__all__ = ["Causal"]
+
+
+class Causal(Origin):
+    """Give either `checkpoint` (a hub id or folder) or `config` (a named small shape)."""
+
+    name: Literal["causal"] = "causal"
+
+    @classmethod
+    def shapes(cls) -> Collection[str]:
+        return CAUSAL
+
+    def create(self, texts: Sequence[str], seed: int) -> LiveCausal:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+        torch.manual_seed(seed)
+        if self.checkpoint is not None:
+            tokenizer = _live.load_pretrained(AutoTokenizer, self.checkpoint, self.revision)
+            return LiveCausal(
+                _live.load_pretrained(AutoModelForCausalLM, self.checkpoint, self.revision), tokenizer
+            )
+        shape = CAUSAL[str(self.config)]
+        tokenizer = make_tokenizer(self.tokenizer, texts, self.vocabulary)
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=shape["hidden_size"],
+            intermediate_size=shape["intermediate_size"],
+            num_hidden_layers=shape["layers"],
+            num_attention_heads=shape["heads"],
+            num_key_value_heads=shape["heads"],
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            # On CPUs the backward pass of fused attention is slower than eager on short sequences.
+            attn_implementation="sdpa" if torch.cuda.is_available() else "eager",
+        )
+        return LiveCausal(LlamaForCausalLM(config), tokenizer)
+
+    def load(self, folder: Path) -> LiveCausal:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = _live.load_pretrained(AutoTokenizer, str(folder), None)
+        return LiveCausal(_live.load_pretrained(AutoModelForCausalLM, str(folder), None), tokenizer)
+
+
+class LiveCausal:
+    """A decoder and its tokenizer in memory."""
+
+    kind = "causal"
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.pad = _live.pad_id(tokenizer)
+        self.ends = _live.end_ids(model, tokenizer)
+
+    def _source(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text)["input_ids"]
+        # Some tokenizers close every text; a prompt that is already closed would teach nothing.
+        return ids[:-1] if ids and ids[-1] == self.tokenizer.eos_token_id else ids
+
+    def encode(self, example: Example) -> Mapping[str, Any]:
+        source = self._source(example.source)
+        target = self.tokenizer(f" {example.target}", add_special_tokens=False)["input_ids"]
+        if self.tokenizer.eos_token_id is None:
+            raise TrainingError(
+                "the tokenizer has no end-of-text token, so a student could never stop: choose another"
+            )
+        target = [*target, self.tokenizer.eos_token_id]
+        return {"source": source, "target": target, "objective": example.objective, "weight": example.weight}
+
+    def collate(self, encoded: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """`input_ids` and `labels` of shape (rows, longest - 1): labels are shifted already.
+
+        Padding is on the right, where causal attention never looks, so no mask is needed.
+        """
+        inputs = [[*row["source"], *row["target"]][:-1] for row in encoded]
+        labels = [[_live.IGNORED] * (len(row["source"]) - 1) + row["target"] for row in encoded]
+        return {"input_ids": _live.pad(inputs, self.pad), "labels": _live.pad(labels, _live.IGNORED)}
+
+    def source_tokens(self, text: str) -> int:
+        return len(self._source(text))
+
+    def generate(self, sources: Sequence[str], sampling: Sampling) -> list[Generated]:
+        """Continue every source in one batch, padded on the left."""
+        rows = [self._source(source) or [self.pad] for source in sources]
+        ids = _live.pad(rows, self.pad, left=True)
+        mask = _live.pad([[1] * len(row) for row in rows], 0, left=True)
+        device = next(self.model.parameters()).device
+        with _live.inference(self.model):
+            out = self.model.generate(
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                pad_token_id=self.pad,
+                eos_token_id=sorted(self.ends),
+                **_live.generation_settings(sampling.temperature, sampling.top_p, sampling.max_tokens),
+            )
+        return [
+            _live.read_back(self.tokenizer, new, self.ends, len(row), sampling.stop)
+            for row, new in zip(rows, out[:, ids.shape[1] :].tolist(), strict=True)
+        ]
+
+    def save(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)

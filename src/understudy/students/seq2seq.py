@@ -1,0 +1,128 @@
+"""seq2seq: encoder-decoder students (T5 family), from a checkpoint or from scratch.
+
+T5's tokenizer has no newline, braces, backslash, caret, tilde or less-than: they vanish or become <unk>.
+fp16 overflows on T5; training here is bf16 or fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from understudy.roles import Generated
+from understudy.students import _live
+from understudy.students._shapes import SEQ2SEQ
+from understudy.students._spec import Origin
+from understudy.students._tokenizers import make_tokenizer
+from understudy.types import Example, Sampling
+
+__all__ = ["Seq2Seq"]
+
+
+class Seq2Seq(Origin):
+    """Give either `checkpoint` (a hub id or folder) or `config` (a named small shape)."""
+
+    name: Literal["seq2seq"] = "seq2seq"
+
+    @classmethod
+    def shapes(cls) -> Collection[str]:
+        return SEQ2SEQ
+
+    def create(self, texts: Sequence[str], seed: int) -> LiveSeq2Seq:
+        import torch
+        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
+
+        torch.manual_seed(seed)
+        if self.checkpoint is not None:
+            tokenizer = _live.load_pretrained(AutoTokenizer, self.checkpoint, self.revision)
+            model = _live.load_pretrained(AutoModelForSeq2SeqLM, self.checkpoint, self.revision)
+            return LiveSeq2Seq(model, tokenizer)
+        shape = SEQ2SEQ[str(self.config)]
+        tokenizer = make_tokenizer(self.tokenizer, texts, self.vocabulary)
+        config = T5Config(
+            vocab_size=len(tokenizer),
+            d_model=shape["d_model"],
+            d_kv=shape["d_kv"],
+            d_ff=shape["d_ff"],
+            num_layers=shape["layers"],
+            num_decoder_layers=shape["layers"],
+            num_heads=shape["heads"],
+            feed_forward_proj="gated-gelu",
+            dropout_rate=0.0,
+            decoder_start_token_id=_live.pad_id(tokenizer),
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=_live.pad_id(tokenizer),
+            attn_implementation="sdpa" if torch.cuda.is_available() else "eager",
+        )
+        return LiveSeq2Seq(T5ForConditionalGeneration(config), tokenizer)
+
+    def load(self, folder: Path) -> LiveSeq2Seq:
+        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+        tokenizer = _live.load_pretrained(AutoTokenizer, str(folder), None)
+        return LiveSeq2Seq(_live.load_pretrained(AutoModelForSeq2SeqLM, str(folder), None), tokenizer)
+
+
+class LiveSeq2Seq:
+    """An encoder-decoder and its tokenizer in memory."""
+
+    kind = "seq2seq"
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.pad = _live.pad_id(tokenizer)
+        self.ends = _live.end_ids(model, tokenizer)
+
+    def _closed(self, text: str) -> list[int]:
+        """Token ids with exactly one end of text, whether or not the tokenizer adds it (T5's does)."""
+        ids: list[int] = self.tokenizer(text)["input_ids"]
+        end = self.tokenizer.eos_token_id
+        return ids if not ids or ids[-1] == end else [*ids, end]
+
+    def encode(self, example: Example) -> Mapping[str, Any]:
+        return {
+            "source": self._closed(example.source),
+            "target": self._closed(example.target),
+            "objective": example.objective,
+            "weight": example.weight,
+        }
+
+    def collate(self, encoded: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Inputs and mask of shape (rows, longest source); `decoder_input_ids` and `labels` of shape
+        (rows, longest target), where the former are the latter moved right by one."""
+        sources = [row["source"] for row in encoded]
+        targets = [row["target"] for row in encoded]
+        start = self.model.config.decoder_start_token_id
+        return {
+            "input_ids": _live.pad(sources, self.pad),
+            "attention_mask": _live.pad([[1] * len(row) for row in sources], 0),
+            "decoder_input_ids": _live.pad([[start, *row[:-1]] for row in targets], self.pad),
+            "labels": _live.pad(targets, _live.IGNORED),
+        }
+
+    def source_tokens(self, text: str) -> int:
+        return len(self._closed(text))
+
+    def generate(self, sources: Sequence[str], sampling: Sampling) -> list[Generated]:
+        """Answer every source in one batch."""
+        rows = [self._closed(source) for source in sources]
+        device = next(self.model.parameters()).device
+        with _live.inference(self.model):
+            out = self.model.generate(
+                input_ids=_live.pad(rows, self.pad).to(device),
+                attention_mask=_live.pad([[1] * len(row) for row in rows], 0).to(device),
+                pad_token_id=self.pad,
+                eos_token_id=sorted(self.ends),
+                **_live.generation_settings(sampling.temperature, sampling.top_p, sampling.max_tokens),
+            )
+        # The first generated position holds the decoder's start token.
+        return [
+            _live.read_back(self.tokenizer, new, self.ends, len(row), sampling.stop)
+            for row, new in zip(rows, out[:, 1:].tolist(), strict=True)
+        ]
+
+    def save(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)

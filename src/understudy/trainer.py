@@ -1,0 +1,230 @@
+"""transformers.Trainer with our batches and our objective, and nothing else of its own.
+
+Imports torch: reached only from `train.train`. Labels arrive aligned with the logits that predict them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from understudy.batches import Plan
+from understudy.errors import TrainingError
+from understudy.roles import LiveStudent
+
+if TYPE_CHECKING:
+    from understudy.train import Group, Progress, TrainSpec
+
+COMPLETE = "complete"
+
+
+def objective(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """The loss: sum over positions of weight x cross-entropy, in fp32.
+
+    `logits` (rows, positions, vocabulary), `labels` (rows, positions) with -100 off target, `weights`
+    (rows, positions) from `token_weights`.
+    """
+    flat = labels.reshape(-1)
+    target = flat != -100
+    chosen = logits.reshape(-1, logits.shape[-1])[target].float()
+    losses = torch.nn.functional.cross_entropy(chosen, flat[target], reduction="none")
+    return (losses * weights.reshape(-1)[target]).sum()
+
+
+def token_weights(labels: torch.Tensor, rows: Sequence[Mapping[str, Any]]) -> torch.Tensor:
+    """Weights (rows, positions) under which `objective` is the weighted sum of per-objective mean losses.
+
+    A target token of objective k weighs weight_k / (target tokens of k in the batch). The weights of the
+    objectives present are scaled to sum to 1.
+    """
+    target = (labels != -100).float()
+    weights = torch.zeros_like(target)
+    present = {row["objective"]: row["weight"] for row in rows}
+    for name, weight in present.items():
+        members = torch.tensor([row["objective"] == name for row in rows])
+        weights[members] = target[members] * (weight / sum(present.values()) / target[members].sum())
+    return weights
+
+
+def use_bf16(precision: str) -> bool:
+    """Whether to compute in bf16: asked for, or "auto" on hardware that has it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def fit(
+    live: LiveStudent,
+    groups: Sequence[Group],
+    plan: Plan,
+    spec: TrainSpec,
+    learning_rate: float,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+) -> float:
+    """Train `live` in place along `plan`; returns the mean loss of the last tenth of the steps."""
+    watch = _Watch(progress)
+    trainer = _PlannedTrainer(
+        plan=plan,
+        model=live.model,
+        args=_arguments(spec, plan, learning_rate, seed, folder),
+        train_dataset=_Groups(groups),
+        data_collator=_Collator(live),
+        callbacks=[watch],
+    )
+    # The Trainer would print each log line; ours go through `progress`.
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=_last_complete(folder / "checkpoints"))
+    loss = watch.last_mean(len(plan.batches))
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"the loss became {loss} at learning rate {learning_rate}: lower it, or set precision fp32"
+        )
+    return loss
+
+
+def _arguments(
+    spec: TrainSpec, plan: Plan, learning_rate: float, seed: int, folder: Path
+) -> TrainingArguments:
+    steps = len(plan.batches)
+    return TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        max_steps=steps,
+        learning_rate=learning_rate,
+        lr_scheduler_type={"constant": "constant_with_warmup"}.get(spec.schedule, spec.schedule),
+        warmup_steps=math.ceil(spec.warmup * steps),
+        weight_decay=spec.weight_decay,
+        adam_beta2=spec.beta2,
+        max_grad_norm=spec.clip,
+        optim="adamw_torch_fused",
+        bf16=use_bf16(spec.precision),
+        use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        seed=seed,
+        data_seed=seed,
+        logging_steps=max(1, steps // 50),
+        save_strategy="steps" if spec.checkpoints else "no",
+        save_steps=max(1, math.ceil(steps / (spec.checkpoints + 1))),
+        save_total_limit=2,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        accelerator_config={"dispatch_batches": False, "even_batches": False, "split_batches": False},
+    )
+
+
+def _last_complete(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end; a half-written one is passed over."""
+    found = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    return str(max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if found else None
+
+
+class _Groups(torch.utils.data.Dataset["Group"]):
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.groups = groups
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> Group:
+        return self.groups[index]
+
+
+class _Planned(Sampler[list[int]]):
+    """The plan's batches, in order."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter([list(batch) for batch in self.plan.batches])
+
+    def __len__(self) -> int:
+        return len(self.plan.batches)
+
+
+class _Collator:
+    """Groups -> model inputs, labels and token weights."""
+
+    def __init__(self, live: LiveStudent) -> None:
+        self.live = live
+
+    def __call__(self, groups: Sequence[Group]) -> dict[str, torch.Tensor]:
+        rows = [row for group in groups for row in group]
+        tensors = self.live.collate(rows)
+        return {**tensors, "token_weights": token_weights(tensors["labels"], rows)}
+
+
+class _PlannedTrainer(Trainer):  # type: ignore[misc]
+    """The Trainer, fed by a plan and trained on `objective`."""
+
+    def __init__(self, plan: Plan, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.plan = plan
+        # `objective` is already a mean over the batch.
+        self.model_accepts_loss_kwargs = False
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        loader = DataLoader(
+            self.train_dataset,
+            batch_sampler=_Planned(self.plan),
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return prepared
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        del num_items_in_batch
+        labels, weights = inputs.pop("labels"), inputs.pop("token_weights")
+        outputs = model(**inputs, use_cache=False)
+        loss = objective(outputs.logits, labels, weights)
+        return (loss, outputs) if return_outputs else loss
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    """Reports progress about twice a second, keeps the losses, and marks whole checkpoints."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.losses: list[tuple[int, float]] = []
+        self.told = 0.0
+
+    def last_mean(self, steps: int) -> float:
+        tail = [loss for step, loss in self.losses if step > 0.9 * steps] or [self.losses[-1][1]]
+        return sum(tail) / len(tail)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **_: Any) -> None:
+        del args, control
+        if "loss" in logs:
+            self.losses.append((state.global_step, float(logs["loss"])))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        del args, control
+        now = time.monotonic()
+        if now - self.told > 0.5 or state.global_step == state.max_steps:
+            self.told = now
+            loss = f", loss {self.losses[-1][1]:.3f}" if self.losses else ""
+            detail = f"step {state.global_step} of {state.max_steps}{loss}"
+            self.progress(state.global_step / state.max_steps, detail)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        del control
+        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
