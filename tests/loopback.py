@@ -3,7 +3,7 @@
     with Loopback() as server: ...                      # answers every question well
     with Loopback([Reply(status=429), RESET]) as ...    # first two requests fail, then it is well
 
-It remembers every body and header it was sent, so a test can count what was asked.
+It remembers every body and header it was sent, and when, so a test can count what was asked.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -67,6 +68,7 @@ class Loopback:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
+        self.times: list[float] = []
         self._script = list(script)
         self._otherwise = otherwise
         self._lock = threading.Lock()
@@ -89,6 +91,7 @@ class Loopback:
     def next(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> Reply:
         with self._lock:
             self.paths.append(path)
+            self.times.append(time.monotonic())
             self.headers.append(headers)
             self.bodies.append(body)
             if self._script:

@@ -77,7 +77,7 @@ def test_different_integers_are_never_equal(output: int, gold: int) -> None:
 
 
 @given(st.one_of(st.text(), fragments), st.sampled_from(FORMS), st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_no_text_raises_and_every_span_lies_in_it(text: str, form: AnswerForm, listed: bool) -> None:
     choices = CHOICES if listed and form == "choice" else ()
     reading = answers.read(text, form, choices)
@@ -89,7 +89,7 @@ def test_no_text_raises_and_every_span_lies_in_it(text: str, form: AnswerForm, l
 
 
 @given(fragments, st.sampled_from(FORMS))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_trailing_space_changes_no_reading(text: str, form: AnswerForm) -> None:
     choices = CHOICES if form == "choice" else ()
     plain = answers.read(text, form, choices)

@@ -65,8 +65,8 @@ def test_a_choice_is_judged_by_label_or_text() -> None:
 
 def test_repeats_of_one_question_are_dropped_but_not_of_another() -> None:
     same = [
-        said(RIGHT),
-        said("2 and 2  make 4.\nThe answer is 4.", 1),
+        said("2 and 2  make\n4. The answer is 4."),
+        said(RIGHT, 1),
         said("4 = 2 + 2. The answer is 4.", 2),
     ]
     other = Completion(OTHER.id, 0, "2 and 2 make 4. The answer is 2.", "stop")

@@ -28,6 +28,7 @@ class Toy:
 
     def __init__(self, name: str = "toy", stop_after: int | None = None, error: str = "") -> None:
         self.identity = Identity("http://toy", name)
+        self.said = name
         self.asked: list[tuple[str, int]] = []
         self.stop_after = stop_after
         self.error = error
@@ -43,7 +44,7 @@ class Toy:
     def say(self, request: Request, sample: int) -> Completion:
         if self.error:
             return Completion(request.question.id, sample, "", "error", error=self.error)
-        text = f"{self.identity.model}: {request.messages[-1].content} #{sample}"
+        text = f"{self.said}: {request.messages[-1].content} #{sample}"
         return Completion(request.question.id, sample, text, "stop", 3, 2, reasoning="hm")
 
     def close(self) -> None:
@@ -250,12 +251,28 @@ def test_a_killed_process_has_kept_every_answer_it_gave(path: Path) -> None:
 
 
 def test_two_processes_share_a_ledger_and_agree(path: Path) -> None:
+    """Each says its own name, so any answer that they do not share shows."""
     outputs = []
     for process in [child(path, name, 0.002) for name in ("one", "two")]:
         outputs.append(sorted(process.communicate(timeout=30)[0].splitlines()))
         assert process.returncode == 0
     assert len(outputs[0]) == 60
     assert outputs[0] == outputs[1]
+
+
+def test_of_two_answers_to_one_request_the_first_stored_counts(path: Path) -> None:
+    class Overtaken(Toy):
+        """While it thinks, another process asks the same and is quicker."""
+
+        def say(self, request: Request, sample: int) -> Completion:
+            quicker = Toy("quicker")
+            quicker.said = "quicker"
+            quicker.identity = self.identity
+            run(path, quicker, [request])
+            return super().say(request, sample)
+
+    ((_, got),) = run(path, Overtaken(), [request("a")])
+    assert got.text == "quicker: a #0"
 
 
 # ---------------------------------------------------------------- a ledger that cannot be used

@@ -77,10 +77,16 @@ def test_a_passing_fault_is_tried_again(fault: Reply) -> None:
 
 
 def test_retry_after_is_honoured_by_every_request() -> None:
-    with Loopback([error(429, "slow down", **{"Retry-After": "0.4"})]) as server:
-        start = time.monotonic()
-        ask(server, count=3, concurrency=1)
-        assert 0.4 <= time.monotonic() - start < 3
+    def slow(body: dict[str, Any]) -> Reply:
+        time.sleep(0.1)
+        return well(body)
+
+    with Loopback([error(429, "slow down", **{"Retry-After": "0.5"})], otherwise=slow) as server:
+        ask(server, count=6, concurrency=2)
+        after = [moment - server.times[0] for moment in server.times]
+    # The other of the two workers was already asking; from then on, both wait.
+    assert after[1] < 0.3
+    assert after[2] >= 0.5
 
 
 def test_retry_after_may_be_a_date() -> None:
@@ -161,13 +167,31 @@ def test_one_rejected_question_among_good_ones_is_marked_to_be_asked_again() -> 
     assert [c.error for c in got] == ["unanswered: HTTP 400: strange", "", ""]
 
 
-def test_no_server_at_all_is_said_with_its_address() -> None:
+def test_no_server_at_all_is_soon_said_with_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[int] = []
+
+    async def no_pause(call: object, tries: int, fault: _wire.Fault) -> None:
+        pauses.append(tries)
+
+    monkeypatch.setattr(_client._Call, "_pause", no_pause)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    completer = OpenAI(model="toy", base_url=url).build(None)
+    completer = OpenAI(model="toy", base_url=url, concurrency=1).build(None)
     with pytest.raises(TeacherError, match=f"{url}.*cannot be reached"):
         list(completer.complete(requests(10), Sampling()))
+    assert pauses == [1, 2, 3]
+
+
+def test_a_refused_connection_while_others_are_answered_is_one_requests_loss() -> None:
+    completer = OpenAI(model="toy", base_url="http://localhost:1/v1").build(None)
+    assert isinstance(completer, _client.Client)
+    call = _client._Call(completer._server, requests(1), Sampling())
+    call.answered = 5
+    (got,) = call._give_up(_wire.Fault("refused", "no room"), 7, 4, requests(1)[0], (0,))
+    assert got.error == "unanswered: no room (tries: 7)"
+    with pytest.raises(TeacherError, match="cannot be reached"):
+        call._give_up(_wire.Fault("refused", "no room"), 7, 5, requests(1)[0], (0,))
 
 
 def test_a_server_that_dies_half_way_loses_nothing_it_answered(tmp_path: Path) -> None:

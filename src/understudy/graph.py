@@ -134,6 +134,7 @@ class Graph:
             "prompt": prompt,
             "sampling": sampling,
             "n": recipe.sampling.n,
+            "unanswered": recipe.sampling.unanswered,
         }
         needs = {"data": self.data, **({"teach": self.teach} if self.teach else {})}
         if split is None:

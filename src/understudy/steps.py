@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,14 @@ from understudy import shelves
 from understudy.annotate import annotate
 from understudy.curate import CurateSpec, curate
 from understudy.data import DataSpec, Prepared, load_prepared, prepare
-from understudy.errors import TrainingError
+from understudy.errors import TeacherError, TrainingError
 from understudy.evaluate import judge_all, predict
-from understudy.ledger import Ledger
+from understudy.ledger import Ledger, transient
 from understudy.prompts import PromptSpec
 from understudy.roles import Completer, Identity, Method, Source, Student, Teacher
 from understudy.store import write_text
 from understudy.train import Progress, TrainSpec, train
-from understudy.types import Completion, Prediction, Question, Rationale, Sampling, Written
+from understudy.types import AnswerForm, Completion, Prediction, Question, Rationale, Sampling, Written
 
 VERSIONS = {"data": 1, "annotate": 1, "curate": 1, "train": 1, "predict": 1, "choose": 1, "ask": 1}
 
@@ -118,9 +118,13 @@ def _data(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
 
 
 def _complete(
-    settings: Mapping[str, Any], work: Work, questions: Sequence[Question]
+    settings: Mapping[str, Any], work: Work, questions: Sequence[Question], form: AnswerForm
 ) -> tuple[list[Completion], dict[str, int]]:
-    """Ask the teacher through the ledger; what it has answered before is not asked for again."""
+    """Ask the teacher through the ledger; what it has answered before is not asked for again.
+
+    Requests that ran out of retries are not in the ledger: the step stays open, and the next run asks
+    for just those, unless the recipe says to go on without them.
+    """
     teacher = teacher_of(settings["teacher"])
     model = work.needs["teach"] / "model" if "teach" in work.needs else None
     completer = teacher.build(model)
@@ -134,7 +138,7 @@ def _complete(
         with Ledger(work.ledger, run=work.folder.name) as ledger:
             completions = annotate(
                 questions,
-                shelves.load("tasks", settings["task"]),
+                replace(shelves.load("tasks", settings["task"]), form=form),
                 completer,
                 PromptSpec(**settings["prompt"]),
                 sampling,
@@ -145,6 +149,12 @@ def _complete(
             counts = {"asked": ledger.asked, "reused": ledger.reused}
     finally:
         completer.close()
+    failed = [completion for completion in completions if transient(completion)]
+    if failed and settings["unanswered"] == "error":
+        raise TeacherError(
+            f"{len(failed):,} of {len(completions):,} completions were not answered ({failed[0].error}): the "
+            "others are kept, run the same command again to ask for these, or set sampling.unanswered=drop"
+        )
     tokens = {
         "prompt_tokens": sum(c.prompt_tokens for c in completions),
         "completion_tokens": sum(c.completion_tokens for c in completions),
@@ -164,15 +174,16 @@ class _Named:
 
 
 def _annotate(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
-    completions, counts = _complete(settings, work, work.prepared().splits["train"])
+    prepared = work.prepared()
+    completions, counts = _complete(settings, work, prepared.splits["train"], prepared.form)
     _save(work.folder / "completions.jsonl", completions)
     return {**counts}
 
 
 def _ask(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     """The teacher on an evaluation split; what it could not answer is left out, not counted as wrong."""
-    questions = work.prepared().splits[settings["split"]]
-    completions, counts = _complete(settings, work, questions)
+    prepared = work.prepared()
+    completions, counts = _complete(settings, work, prepared.splits[settings["split"]], prepared.form)
     answered = [c for c in completions if c.finish_reason not in ("error", "content_filter")]
     _save(
         work.folder / "predictions.jsonl",

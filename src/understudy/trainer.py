@@ -73,25 +73,22 @@ def fit(
     folder: Path,
     progress: Progress,
 ) -> float:
-    """Train `live` in place along `plan`; returns the mean loss of the last tenth of the steps."""
-    watch = _Watch(progress)
+    """Train `live` in place along `plan`; returns the mean loss of the last tenth of the steps.
+
+    Raises TrainingError as soon as a logged loss is not finite.
+    """
     trainer = _PlannedTrainer(
         plan=plan,
         model=live.model,
         args=_arguments(spec, plan, learning_rate, seed, folder),
         train_dataset=_Groups(groups),
         data_collator=_Collator(live),
-        callbacks=[watch],
+        callbacks=[_Watch(progress)],
     )
     # The Trainer would print each log line; ours go through `progress`.
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_complete(folder / "checkpoints"))
-    loss = watch.last_mean(len(plan.batches))
-    if not math.isfinite(loss):
-        raise TrainingError(
-            f"the loss became {loss} at learning rate {learning_rate}: lower it, or set precision fp32"
-        )
-    return loss
+    return _last_mean(trainer.state.log_history, len(plan.batches))
 
 
 def _arguments(
@@ -113,6 +110,8 @@ def _arguments(
         seed=seed,
         data_seed=seed,
         logging_steps=max(1, steps // 50),
+        # The Trainer's default logs an earlier mean in the place of a loss that is not a number.
+        logging_nan_inf_filter=False,
         save_strategy="steps" if spec.checkpoints else "no",
         save_steps=max(1, math.ceil(steps / (spec.checkpoints + 1))),
         save_total_limit=2,
@@ -122,6 +121,13 @@ def _arguments(
         dataloader_pin_memory=torch.cuda.is_available(),
         accelerator_config={"dispatch_batches": False, "even_batches": False, "split_batches": False},
     )
+
+
+def _last_mean(history: Sequence[Mapping[str, float]], steps: int) -> float:
+    """From the Trainer's history, which checkpoints carry: a resumed training may log nothing itself."""
+    losses = [entry for entry in history if "loss" in entry]
+    tail = [entry["loss"] for entry in losses if entry["step"] > 0.9 * steps] or [losses[-1]["loss"]]
+    return sum(tail) / len(tail)
 
 
 def _last_complete(folder: Path) -> str | None:
@@ -200,29 +206,30 @@ class _PlannedTrainer(Trainer):  # type: ignore[misc]
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]
-    """Reports progress about twice a second, keeps the losses, and marks whole checkpoints."""
+    """Reports progress about twice a second, stops at a loss that is none, and marks whole checkpoints."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.losses: list[tuple[int, float]] = []
+        self.loss = ""
         self.told = 0.0
 
-    def last_mean(self, steps: int) -> float:
-        tail = [loss for step, loss in self.losses if step > 0.9 * steps] or [self.losses[-1][1]]
-        return sum(tail) / len(tail)
-
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **_: Any) -> None:
-        del args, control
-        if "loss" in logs:
-            self.losses.append((state.global_step, float(logs["loss"])))
+        del control
+        if "loss" not in logs:
+            return
+        if not math.isfinite(logs["loss"]):
+            raise TrainingError(
+                f"the loss became {logs['loss']} by step {state.global_step} of {state.max_steps} at learning "
+                f"rate {args.learning_rate:g}: lower it, or set precision fp32"
+            )
+        self.loss = f", loss {logs['loss']:.3f}"
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         del args, control
         now = time.monotonic()
         if now - self.told > 0.5 or state.global_step == state.max_steps:
             self.told = now
-            loss = f", loss {self.losses[-1][1]:.3f}" if self.losses else ""
-            detail = f"step {state.global_step} of {state.max_steps}{loss}"
+            detail = f"step {state.global_step} of {state.max_steps}{self.loss}"
             self.progress(state.global_step / state.max_steps, detail)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -102,7 +102,7 @@ class Completion:
     reasoning: str = ""
     """Hidden reasoning that a server returned apart from the text; never trained on by default."""
     error: str = ""
-    """Why there is no usable text (`finish_reason` is then "error"); recorded, never re-bought."""
+    """Why there is no usable text (`finish_reason` is then "error"): "kind" or "kind: detail"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ which rule it read, and "no_answer" is never "wrong". A text is read in this ord
 1. Only the model's own words count: after </think>, before an end-of-text token, and before the text
    runs on into a new question ("Q:", "Question:", ...) if what stands before that holds an answer.
 2. Statements, from the last to the first: "The answer is ...", "Answer: ...", "#### ...", "\\boxed{...}",
-   "--> ...", a last line "A: ...". A statement that holds no answer is passed over; one that names
-   several ("A or B") ends the reading with no answer.
+   "<answer>...", "--> ...", a last line "A: ...". A statement that holds no answer is passed over; one
+   that names several ("A or B") ends the reading with no answer.
 3. Without a statement: the last number; a bare or marked label or the only option mentioned; a yes or no
    that opens the text or ends it; a one-line text as a whole.
 
@@ -16,6 +16,7 @@ A free-text gold that is itself wholly a number, or yes or no, is read and compa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,6 +83,8 @@ def judge(text: str, gold: str, form: AnswerForm, choices: Sequence[str] = ()) -
         raise DataError(f"the gold answer '{gold[:80]}' cannot be read as a {form}; mend it or name its form")
     if form == "text":
         form = _form_of_text(gold)
+    if form == "choice" and not choices and _choice.counted(gold):
+        choices = _choice.COUNTED
     reading = _read(text, form, tuple(choices), wanted.count(";") + 1 if form == "number" else 1)
     if reading.answer is None:
         return Verdict("no_answer", None, reading.span, reading.rule, reading.reason)
@@ -164,13 +167,13 @@ def _find(
 ) -> tuple[Found | None, Statement | None]:
     stated = statements(text, form)
     for statement in reversed(stated):
-        if form != "boolean" and _denies(text, statement):
+        if _denies(text, statement, form, choices):
             continue
         found = _answer_in(text, statement, form, choices, parts)
         if found is not None:
             rule = f"{statement.rule}_{found.rule}" if found.rule else statement.rule
             return Found(found.answer, found.start, found.end, rule, found.reason), statement
-    if stated and form != "boolean" and _denies(text, stated[-1]):
+    if stated and _denies(text, stated[-1], form, choices):
         return Found(None, stated[-1].start, stated[-1].end, "cue", "an answer is only denied"), None
     if stated and form == "choice":
         # What stands before a statement that names no option is reasoning, and reasoning names many.
@@ -180,8 +183,15 @@ def _find(
     return _unstated(text, form, choices, parts), None
 
 
-def _denies(text: str, statement: Statement) -> bool:
-    return text[statement.body : statement.body + 4].lower() == "not "
+_DENIAL = re.compile(r"[\W_]{0,6}not[\W_]", re.IGNORECASE)
+
+
+def _denies(text: str, statement: Statement, form: AnswerForm, choices: tuple[str, ...]) -> bool:
+    """Whether a statement says only what the answer is not. "Not true" is an answer to a yes-or-no
+    question, and an option may itself begin with "not"."""
+    if form == "boolean" or any(_text.normal(choice).startswith("not ") for choice in choices):
+        return False
+    return bool(_DENIAL.match(text, statement.body, statement.end))
 
 
 def _answer_in(

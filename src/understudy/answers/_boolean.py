@@ -11,7 +11,7 @@ import re
 from understudy.answers._found import Found
 
 _POLARITY = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
-_WORD = re.compile(r"\b(?P<not>not[ ])?(?P<word>yes|no|true|false)\b(?!-)", re.IGNORECASE)
+_WORD = re.compile(r"(?<![^\W_])(?P<not>not[ ])?(?P<word>yes|no|true|false)(?![^\W_]|-)", re.IGNORECASE)
 _HEAD = re.compile(r"[\s*_`\"'“”‘’({\[$:]*(?:\\(?:text|mathrm|mathbf|textbf|boxed)\{)*", re.IGNORECASE)
 _ALSO = re.compile(r"\s{0,3}(?:or|and|/|&)\s{0,3}[\"'*_]{0,2}(?:yes|no|true|false)\b", re.IGNORECASE)
 _ALONE = re.compile(r"\s*(?:[.,;:!*_\"'”’)]|$)")

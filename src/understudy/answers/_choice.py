@@ -2,7 +2,8 @@
 
 The catch is that labels are also words and letters: "Bank" is not B, the article in "A dog" is not A, "I
 think" is not I. So a label counts when it is marked, "(B)", or opens a statement; and a letter beyond the
-question's own options is no answer.
+question's own options is no answer. Without a statement only the end of a text is searched, because
+reasoning names every option in turn.
 """
 
 from __future__ import annotations
@@ -11,71 +12,30 @@ import re
 from collections.abc import Iterable, Sequence
 
 from understudy.answers._found import Found
+from understudy.answers._labels import (
+    CONCLUDED,
+    HEAD,
+    JOINED,
+    NAMED,
+    OPENING,
+    RIGHT,
+    WHOLE,
+    is_label,
+    label_of,
+)
 from understudy.answers._text import normal
 from understudy.types import LABELS
 
-UNLISTED = LABELS
-"""The legal labels of a question whose options were not given."""
-
 CLOSING = 400
 """Characters at the end of a text in which a label that is only mentioned counts."""
+LONGEST_BODY = 2000
+"""Characters of a statement that are compared with the options' texts."""
+COUNTED = ("",) * 9
+"""Stands for unknown options that are counted from 1."""
 
-_MARKED = r"[(\[{]\s?(?P<marked>[A-Za-z]|\d{1,2})\s?[)\]}]"
-_HEAD = re.compile(
-    rf"""(?:[\s*_`"'“”‘’$:{{\[<>-]|answer>|\\(?:text|mathrm|mathbf|textbf|boxed)\{{|\\[(\[])*
-    (?:(?:either|both|options?|choices?|answer|letter|label|number|probably|(?:most\ )?likely|clearly
-        |definitely|the|is|in|with)\b[\s:*"']{{1,4}}){{0,4}}
-    (?:{_MARKED}|(?P<bare>[A-Za-z]|\d{{1,2}})(?!\w|['’]\w))""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_AFTER_BARE = re.compile(
-    r"""[\s*_`"'”’$]*(?:$|[.,:;)\]}!\\/\-–—(*&?<>]|(?:because|since|as|and|or|which|due|for|with|it|this|is|would|will)\b)"""
-)
-_JOINED = re.compile(
-    rf"""[*_`"'”’)\].]{{0,3}}\s{{0,2}}(?:,?\s?(?:or|and|and/or)\b|&|/|,)\s{{0,2}}
-    (?:(?:option|choice|also|both)\s)?(?:{_MARKED}|(?P<bare>[A-Z])(?=\W{{0,3}}(?:$|[.,)&/]|\s(?:or|and)\b)))""",
-    re.VERBOSE,
-)
-_NAMED = re.compile(
-    r"""\(\s?(?P<round>[A-Za-z]|\d{1,2})\s?\)
-    | (?<!\w)(?:[Oo]ption|[Cc]hoice|[Aa]nswer|OPTION|CHOICE)s?[\s:*(\["']{1,4}(?P<word>[A-Z])(?![\w'’])
-    | (?<![\w.'’])(?P<close>[A-Z])\)
-    | \*\*(?P<star>[A-Z])\*\*""",
-    re.VERBOSE,
-)
-_CONCLUDED = re.compile(
-    r"""\b(?:is|was|are|were|be|by|to|answer|choose|select|pick)\s["'(*]{0,3}(?P<plain>[A-Z])(?=["')*]{0,3}(?:[.,:;]|\s*$))
-    | (?<![\w.'’])(?P<marked>[A-Z])(?=\s?[:)])""",
-    re.VERBOSE,
-)
-_RIGHT = re.compile(
-    r"""(?<![\w'’])(?:\((?P<round>[A-Za-z])\)|(?P<plain>[B-HJ-Z]|(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s\(?(?P<word>[A-Z])\)?))
-    (?:[).:]?\s[^.!?\n()]{0,80}?)?[*_"]{0,2}
-    \s(?:is|would\sbe|must\sbe|seems)\s(?:the\s|also\s|therefore\s|thus\s){0,2}
-    (?:most\s|only\s){0,2}(?:correct|right|best|likely|accurate|appropriate|answer|suitable|logical|true)\b""",
-    re.VERBOSE,
-)
-_WHOLE = re.compile(
-    rf"""[\s*_`"'“”‘’$]*(?:[Oo]ption\s|[Cc]hoice\s|OPTION\s)?(?:{_MARKED}|(?P<bare>[A-Za-z]|\d{{1,2}}))[\s.)*_`"'”’$:]*""",
-    re.VERBOSE,
-)
 _LAST_SENTENCE = re.compile(r"[.!?]\s+(?=\S)|\n")
 _NONE = re.compile(r"\b(?:none|neither|no option|not listed|all of)\b", re.IGNORECASE)
-_LABELLED = re.compile(r"[\s*_`\"'“]*(?:\((?P<round>[A-Z])\)|(?P<plain>[A-Z])[).:])\s{0,3}(?P<rest>\S)")
-
-
-def legal(choices: Sequence[str]) -> str:
-    return LABELS[: len(choices)] if choices else UNLISTED
-
-
-def label(written: str, choices: Sequence[str]) -> str | None:
-    """The label that a letter or a 1-based digit names, if the question has it."""
-    written = written.upper()
-    labels = legal(choices)
-    if written.isdigit():
-        position = int(written) - 1
-        return labels[position] if 0 <= position < len(labels) else None
-    return written if written in labels else None
+SEVERAL = "several options are named"
 
 
 def canonical(answer: str, choices: Sequence[str]) -> str | None:
@@ -84,35 +44,40 @@ def canonical(answer: str, choices: Sequence[str]) -> str | None:
     wanted = normal(answer)
     if wanted and texts.count(wanted) == 1 and not (len(wanted) == 1 and wanted.isalpha()):
         return LABELS[texts.index(wanted)]
-    whole = _WHOLE.fullmatch(answer.strip(" \t\r\n:-"))
+    whole = WHOLE.fullmatch(answer)
     if whole:
-        return label(whole["marked"] or whole["bare"], choices)
+        return label_of(whole, choices or COUNTED if counted(answer) else choices)
     return _labelled(answer, texts, choices)
+
+
+def counted(gold: str) -> bool:
+    """Whether a gold is a digit, so that its options are counted from 1."""
+    return gold.strip(" ().").isdecimal()
 
 
 def _labelled(text: str, texts: list[str], choices: Sequence[str]) -> str | None:
     """The label of "B) its own text": the text must be the option's."""
-    found = _LABELLED.match(text)
-    if not found or len(text) > 2000:
+    found = OPENING.match(text)
+    named = label_of(found, choices) if found else None
+    if not found or not named or not texts or len(text) > LONGEST_BODY:
         return None
-    named = label(found["round"] or found["plain"], choices)
-    rest = normal(text[found.start("rest") :])
-    if named is None or not texts:
-        return None
-    return named if rest == texts[LABELS.index(named)] else None
+    return named if normal(text[found.end() :]) == texts[LABELS.index(named)] else None
+
+
+# ---------------------------------------------------------------- in a statement
 
 
 def answer_in(text: str, start: int, end: int, choices: Sequence[str]) -> Found | None:
     """The label or the option that a statement's body names."""
     texts = [normal(choice) for choice in choices]
-    body = normal(text[start:end]) if choices and end - start <= 2000 else ""
-    exact = [LABELS[i] for i, option in enumerate(texts) if option and option == body]
+    body = normal(text[start:end]) if choices and end - start <= LONGEST_BODY else ""
     head = _head(text, start, end, choices)
-    if len(exact) == 1 and (head is None or not (len(body) == 1 and body.isalpha())):
-        return Found(exact[0], start, end)
+    if body and texts.count(body) == 1 and (head is None or not (len(body) == 1 and body.isalpha())):
+        return Found(LABELS[texts.index(body)], start, end)
     if head is not None:
         return head
-    named = _agreed(_NAMED.finditer(text, start, end), choices, "") or _option(body, texts, start, end)
+    named = _agreed(NAMED.finditer(text, start, end), choices, "")
+    named = named or _option(body, texts, start, end, "option_text")
     if named is None and _NONE.search(text, start, end):
         return Found(None, start, end, reason="none of the options is named")
     return named
@@ -120,41 +85,32 @@ def answer_in(text: str, start: int, end: int, choices: Sequence[str]) -> Found 
 
 def _head(text: str, start: int, end: int, choices: Sequence[str]) -> Found | None:
     """A label that opens the body."""
-    found = _HEAD.match(text, start, end)
+    found = HEAD.match(text, start, end)
+    if not found or (found["bare"] and not is_label(text, end, found)):
+        return None
+    named = label_of(found, choices)
+    if named is None:
+        bare_number = (found["bare"] or "").isdigit()
+        return None if bare_number else Found(None, *found.span(), reason="no such option")
+    joined = JOINED.match(text, found.end(), end)
+    other = label_of(joined, choices) if joined else None
+    if joined and other not in (None, named):
+        return Found(None, found.start(), joined.end(), reason=SEVERAL)
+    return Found(named, *found.span(found.lastgroup or 0))
+
+
+def _agreed(marks: Iterable[re.Match[str]], choices: Sequence[str], rule: str) -> Found | None:
+    """The label that all `marks` name; no answer if they name several."""
+    found = [(named, mark) for mark in marks if (named := label_of(mark, choices))]
     if not found:
         return None
-    written = found["marked"] or found["bare"]
-    if found["bare"] and not _is_label(text, found, end):
-        return None
-    named = label(written, choices)
-    if named is None:
-        if written.isdigit() and found["bare"]:
-            return None
-        return Found(None, found.start(), found.end(), reason="no such option")
-    joined = _JOINED.match(text, found.end(), end)
-    if joined:
-        other = label(joined["marked"] or joined["bare"], choices)
-        if other is not None and other != named:
-            return Found(None, found.start(), joined.end(), reason="several options are named")
-    span = found.span("marked") if found["marked"] else found.span("bare")
-    return Found(named, *span)
+    named, mark = found[-1]
+    if len({other for other, _ in found}) > 1:
+        return Found(None, found[0][1].start(), mark.end(), rule, SEVERAL)
+    return Found(named, *mark.span(mark.lastgroup or 0), rule)
 
 
-def _is_label(text: str, found: re.Match[str], end: int) -> bool:
-    """Whether a bare letter is a label and not a word: what follows decides."""
-    written = found["bare"]
-    if _AFTER_BARE.match(text, found.end(), end):
-        return True
-    return written.isupper() and written not in "AI"
-
-
-def _label_of(mark: re.Match[str], choices: Sequence[str]) -> str | None:
-    written = next((group for group in mark.groups() if group), "")
-    written = written[-2] if written.endswith(")") else written[-1:] if " " in written else written
-    return label(written, choices) if not (written.isdigit() and not choices) else None
-
-
-def _option(body: str, texts: list[str], start: int, end: int, rule: str = "option_text") -> Found | None:
+def _option(body: str, texts: list[str], start: int, end: int, rule: str) -> Found | None:
     """The only option whose text occurs in `body`; an option inside a longer one does not count."""
     present = [(i, option) for i, option in enumerate(texts) if option and _occurs(option, body)]
     longest = [
@@ -165,7 +121,7 @@ def _option(body: str, texts: list[str], start: int, end: int, rule: str = "opti
     if not longest:
         return None
     if len(longest) > 1:
-        return Found(None, start, end, reason="several options are named")
+        return Found(None, start, end, rule, SEVERAL)
     return Found(LABELS[longest[0][0]], start, end, rule)
 
 
@@ -181,62 +137,87 @@ def _occurs(option: str, text: str) -> bool:
     return False
 
 
+# ---------------------------------------------------------------- without a statement
+
+
 def unstated(text: str, choices: Sequence[str]) -> Found | None:
-    """A bare label, "B is correct", the last marked label, or the only option that the text mentions."""
-    end = len(text.rstrip())
-    whole = _WHOLE.fullmatch(text) if end <= 40 else None
-    if whole:
-        named = label(whole["marked"] or whole["bare"], choices)
-        reason = "" if named else "no such option"
-        return Found(named, 0, end, "bare_label", reason)
+    """A text or last line that is a label, a text that opens with one, "B is correct", or what the last
+    sentence comes to; failing that the only label that is marked, the only option mentioned."""
     texts = [normal(choice) for choice in choices]
-    if choices and end <= 2000:
-        exact = [LABELS[i] for i, option in enumerate(texts) if option and option == normal(text)]
-        own = exact[0] if len(exact) == 1 else _labelled(text, texts, choices)
-        if own:
-            return Found(own, 0, end, "option_text")
-    head = _head(text, 0, end, choices) if "\n" not in text.strip() or not choices else None
-    if head and head.answer and _opens_with_label(text):
-        return Found(head.answer, head.start, head.end, "first_label")
-    return _flexible(text, texts, choices)
+    return (
+        _bare(text, choices)
+        or _opening(text, texts, choices)
+        or _called_right(text, choices)
+        or _mentioned(text, texts, choices)
+    )
 
 
-def _opens_with_label(text: str) -> bool:
-    """Whether the text is one label with its explanation; "A:" is how a reply opens."""
-    found = _LABELLED.match(text)
-    if not found or text.lstrip().startswith("A:"):
-        return False
-    return not _NAMED.search(text, found.end()) and not _CONCLUDED.search(text, found.end())
+def _bare(text: str, choices: Sequence[str]) -> Found | None:
+    """A label alone: as the whole text, or in capitals or brackets as its last line."""
+    end = len(text.rstrip())
+    line = text.rfind("\n", 0, end) + 1
+    whole = WHOLE.fullmatch(text, line, end) if end - line <= 40 else None
+    if not whole:
+        return None
+    alone = not text[:line].strip()
+    if not alone and not (whole["marked"] or whole["bare"].isupper()):
+        return None
+    named = label_of(whole, choices)
+    rule = "bare_label" if alone else "last_line"
+    if named:
+        return Found(named, *whole.span(whole.lastgroup or 0), rule)
+    return Found(None, line, end, rule, "no such option") if alone else None
 
 
-def _flexible(text: str, texts: list[str], choices: Sequence[str]) -> Found | None:
-    right = [mark for mark in _RIGHT.finditer(text) if _label_of(mark, choices)]
-    if right:
-        return Found(_label_of(right[-1], choices), *right[-1].span(), "called_right")
+def _opening(text: str, texts: list[str], choices: Sequence[str]) -> Found | None:
+    """An option's text as the whole text, or "B) its text" with an explanation after it."""
+    start = len(text) - len(text.lstrip())
+    line = text.find("\n", start)
+    line = line if line >= 0 else len(text)
+    first = text[start:line]
+    if len(first) <= LONGEST_BODY and texts.count(normal(first)) == 1 and not text[line:].strip():
+        return Found(LABELS[texts.index(normal(first))], start, line, "option_text")
+    found = OPENING.match(text)
+    named = label_of(found, choices) if found else None
+    if not found or not named:
+        return None
+    rest = normal(text[found.end() : line][:LONGEST_BODY])
+    own = texts[LABELS.index(named)] if texts else ""
+    told = bool(own) and rest.startswith(own)
+    alone = not rest and found.end() <= line
+    others = any(label_of(mark, choices) != named for mark in NAMED.finditer(text, found.end()))
+    listed = len({mark.group(1) for mark in _LISTED.finditer(text)}) > 1
+    opens_reply = text.lstrip().startswith("A:") and not told
+    if opens_reply or listed or not (told or alone or not others):
+        return None
+    return Found(named, *found.span(found.lastgroup or 0), "first_label")
+
+
+_LISTED = re.compile(r"^[ \t*_(]{0,4}([A-Z])[).:]", re.MULTILINE)
+"""A line of a list of options."""
+
+
+def _called_right(text: str, choices: Sequence[str]) -> Found | None:
+    right = [mark for mark in RIGHT.finditer(text) if label_of(mark, choices)]
+    if not right:
+        return None
+    return Found(label_of(right[-1], choices), *right[-1].span(), "called_right")
+
+
+def _mentioned(text: str, texts: list[str], choices: Sequence[str]) -> Found | None:
     last = _last_sentence(text)
-    concluded = _agreed(_CONCLUDED.finditer(text, last), choices, "last_sentence")
+    concluded = _agreed(CONCLUDED.finditer(text, last), choices, "last_sentence")
     if concluded is not None and concluded.answer:
         return concluded
-    only = _agreed(_NAMED.finditer(text), choices, "only_marked_label")
-    if only is not None and only.answer and only.start >= len(text) - CLOSING:
+    closing = max(0, len(text) - CLOSING)
+    only = _agreed(NAMED.finditer(text), choices, "only_marked_label")
+    if only is not None and only.answer and only.start >= closing:
         return only
-    marked = concluded or _agreed(_NAMED.finditer(text, last), choices, "last_marked_label")
+    marked = concluded or _agreed(NAMED.finditer(text, last), choices, "last_marked_label")
     if marked is not None:
         return marked
-    start = max(0, len(text) - CLOSING)
-    body = normal(text[start:]) if texts else ""
-    return _option(body, texts, start, len(text), "only_option_mentioned")
-
-
-def _agreed(marks: Iterable[re.Match[str]], choices: Sequence[str], rule: str) -> Found | None:
-    """The label that all `marks` name; no answer if they name several."""
-    found = [(named, mark) for mark in marks if (named := _label_of(mark, choices))]
-    if not found:
-        return None
-    named, mark = found[-1]
-    if len({other for other, _ in found}) > 1:
-        return Found(None, found[0][1].start(), mark.end(), rule, "several options are named")
-    return Found(named, *mark.span(), rule)
+    body = normal(text[closing:]) if texts else ""
+    return _option(body, texts, closing, len(text), "only_option_mentioned")
 
 
 def _last_sentence(text: str) -> int:

@@ -30,7 +30,7 @@ class Statement:
 
 
 _CUE = re.compile(
-    r"""\b(?:
+    r"""(?<![^\W_])(?:
       answer(?:[ ](?:choice|option|here)\b)?(?P<about>[ ](?:to|for|of|that|which)[ ][^\n.!?:=]{1,40}?)?
       | ans\b\.?
       | (?:correct|right|best|final|appropriate|likely)[ ](?:option|choice|result|solution|conclusion)
@@ -73,12 +73,16 @@ _THOUGHT_END = "</think>"
 
 
 def own_part(text: str) -> tuple[int, int]:
-    """[start, end) of the model's own words: after its hidden thoughts, before its end-of-text token."""
+    """[start, end) of the model's own words, without the space around them: after its hidden thoughts
+    and before its end-of-text token, unless nothing stands there."""
     start = text.rfind(_THOUGHT_END)
     start = 0 if start < 0 else start + len(_THOUGHT_END)
     found = _END_OF_TEXT.search(text, start)
     end = found.start() if found else len(text)
-    return (start, end) if text[start:end].strip() else (0, len(text))
+    if not text[start:end].strip():
+        start, end = 0, len(text)
+    own = text[start:end]
+    return start + len(own) - len(own.lstrip()), start + len(own.rstrip())
 
 
 def next_question(text: str) -> int | None:

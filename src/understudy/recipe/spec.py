@@ -78,9 +78,11 @@ class AnnotationSampling(Spec):
     seed: int | None = None
     n: int = Field(1, gt=0)
     """Rationales asked for per question."""
+    unanswered: Literal["error", "drop"] = "error"
+    """What to do about requests that ran out of retries: stop, with the others kept, or go on without."""
 
     def sampling(self) -> Sampling:
-        return Sampling(**self.model_dump(exclude={"n"}))
+        return Sampling(**self.model_dump(exclude={"n", "unanswered"}))
 
 
 class StudentEntry(Spec):

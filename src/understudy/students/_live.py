@@ -63,20 +63,43 @@ def read_back(
     return Generated(text.strip(), reason, source_tokens, len(new) if end is None else end + 1)
 
 
+def plain_generation(model: Any, ends: set[int], pad: int) -> Any:
+    """A generation config of token ids alone. What else a checkpoint brings, such as a repetition penalty
+    or beams, would silently change what a recipe asked for."""
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    return GenerationConfig(
+        bos_token_id=own.bos_token_id,
+        decoder_start_token_id=own.decoder_start_token_id,
+        eos_token_id=sorted(ends) or None,
+        pad_token_id=pad,
+    )
+
+
 def generation_settings(temperature: float, top_p: float, max_tokens: int) -> dict[str, Any]:
-    """Arguments of `generate`: greedy at temperature 0. Nothing is inherited from the checkpoint's own
-    sampling defaults, which would silently change what a recipe asked for."""
+    """Arguments of `generate`: greedy at temperature 0."""
     settings: dict[str, Any] = {"max_new_tokens": max_tokens, "num_beams": 1, "do_sample": temperature > 0}
     if temperature > 0:
         settings |= {"temperature": temperature, "top_p": top_p, "top_k": 0}
     return settings
 
 
-def load_pretrained(kind: Any, checkpoint: str, revision: str | None) -> Any:
+def load_model(kind: Any, checkpoint: str, revision: str | None) -> Any:
+    """A model in fp32, whatever it was saved in: small updates vanish in bf16 weights, and training in
+    bf16 computes in it but keeps fp32 weights."""
+    import torch
+
+    return load_pretrained(kind, checkpoint, revision, dtype=torch.float32)
+
+
+def load_pretrained(kind: Any, checkpoint: str, revision: str | None, **options: Any) -> Any:
     """A model or tokenizer from a hub id or folder. Code that a checkpoint carries is never run."""
+    from safetensors import SafetensorError
+
     try:
-        return kind.from_pretrained(checkpoint, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+        return kind.from_pretrained(checkpoint, revision=revision, trust_remote_code=False, **options)
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise TrainingError(
             f"cannot load the checkpoint '{checkpoint}': {reason} "

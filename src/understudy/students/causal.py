@@ -36,10 +36,8 @@ class Causal(Origin):
 
         torch.manual_seed(seed)
         if self.checkpoint is not None:
-            tokenizer = _live.load_pretrained(AutoTokenizer, self.checkpoint, self.revision)
-            return LiveCausal(
-                _live.load_pretrained(AutoModelForCausalLM, self.checkpoint, self.revision), tokenizer
-            )
+            model = _live.load_model(AutoModelForCausalLM, self.checkpoint, self.revision)
+            return LiveCausal(model, _live.load_pretrained(AutoTokenizer, self.checkpoint, self.revision))
         shape = CAUSAL[str(self.config)]
         tokenizer = make_tokenizer(self.tokenizer, texts, self.vocabulary)
         config = LlamaConfig(
@@ -62,8 +60,8 @@ class Causal(Origin):
     def load(self, folder: Path) -> LiveCausal:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        tokenizer = _live.load_pretrained(AutoTokenizer, str(folder), None)
-        return LiveCausal(_live.load_pretrained(AutoModelForCausalLM, str(folder), None), tokenizer)
+        model = _live.load_model(AutoModelForCausalLM, str(folder), None)
+        return LiveCausal(model, _live.load_pretrained(AutoTokenizer, str(folder), None))
 
 
 class LiveCausal:
@@ -76,6 +74,7 @@ class LiveCausal:
         self.tokenizer = tokenizer
         self.pad = _live.pad_id(tokenizer)
         self.ends = _live.end_ids(model, tokenizer)
+        model.generation_config = _live.plain_generation(model, self.ends, self.pad)
 
     def _source(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text)["input_ids"]

@@ -35,11 +35,11 @@ class Seq2Seq(Origin):
 
         torch.manual_seed(seed)
         if self.checkpoint is not None:
-            tokenizer = _live.load_pretrained(AutoTokenizer, self.checkpoint, self.revision)
-            model = _live.load_pretrained(AutoModelForSeq2SeqLM, self.checkpoint, self.revision)
-            return LiveSeq2Seq(model, tokenizer)
+            model = _live.load_model(AutoModelForSeq2SeqLM, self.checkpoint, self.revision)
+            return LiveSeq2Seq(model, _live.load_pretrained(AutoTokenizer, self.checkpoint, self.revision))
         shape = SEQ2SEQ[str(self.config)]
-        tokenizer = make_tokenizer(self.tokenizer, texts, self.vocabulary)
+        # A decoder's target opens its own text, without the space that would join it to the source.
+        tokenizer = make_tokenizer(self.tokenizer, [text.lstrip() for text in texts], self.vocabulary)
         config = T5Config(
             vocab_size=len(tokenizer),
             d_model=shape["d_model"],
@@ -60,8 +60,8 @@ class Seq2Seq(Origin):
     def load(self, folder: Path) -> LiveSeq2Seq:
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-        tokenizer = _live.load_pretrained(AutoTokenizer, str(folder), None)
-        return LiveSeq2Seq(_live.load_pretrained(AutoModelForSeq2SeqLM, str(folder), None), tokenizer)
+        model = _live.load_model(AutoModelForSeq2SeqLM, str(folder), None)
+        return LiveSeq2Seq(model, _live.load_pretrained(AutoTokenizer, str(folder), None))
 
 
 class LiveSeq2Seq:
@@ -74,6 +74,7 @@ class LiveSeq2Seq:
         self.tokenizer = tokenizer
         self.pad = _live.pad_id(tokenizer)
         self.ends = _live.end_ids(model, tokenizer)
+        model.generation_config = _live.plain_generation(model, self.ends, self.pad)
 
     def _closed(self, text: str) -> list[int]:
         """Token ids with exactly one end of text, whether or not the tokenizer adds it (T5's does)."""

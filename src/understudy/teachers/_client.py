@@ -237,7 +237,6 @@ class _Call:
         if fault.wait_s:
             told = min(fault.wait_s, LONGEST_RETRY_AFTER_S)
             self.not_before = max(self.not_before, time.monotonic() + told)
-            delay = told + delay / 10
         await self._sleep(delay)
 
     async def _sleep(self, seconds: float) -> None:

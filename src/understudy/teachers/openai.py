@@ -96,7 +96,7 @@ class OpenAI(Teacher):
         del model
         from understudy.teachers._client import Client, Server
 
-        key = key_from(os.environ, self.api_key_env)
+        key = _key_from(os.environ, self.api_key_env)
         if not key and urlsplit(self.base_url).hostname == _OFFICIAL:
             raise TeacherError(
                 f"the teacher at {self.base_url} needs a key: set the environment variable {self.api_key_env}"
@@ -115,6 +115,6 @@ class OpenAI(Teacher):
         )
 
 
-def key_from(environment: Mapping[str, str], name: str) -> str:
+def _key_from(environment: Mapping[str, str], name: str) -> str:
     """The key without the newline that `export KEY=$(cat file)` or a Windows editor may have left."""
     return environment.get(name, "").strip()

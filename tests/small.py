@@ -1,0 +1,59 @@
+"""Toys that several tests share: a question of each form, a tiny recipe, and a way to run it in silence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from understudy import distill
+from understudy.events import ignore
+from understudy.recipe import Recipe, parse_recipe
+from understudy.types import AnswerForm, Question, Rationale
+
+QUESTIONS: dict[AnswerForm, Question] = {
+    "number": Question("Ann has 2 pens and buys 3. How many?", "5", rationale="2 + 3 = 5."),
+    "choice": Question("Which is up?", "B", ("the sea", "the sky"), rationale="The sky is above the sea."),
+    "boolean": Question("Is ice cold?", "yes", rationale="Ice is frozen water."),
+    "text": Question('Join the last letters of "Ann Lee".', "ne", rationale="They are n and e."),
+}
+
+RATIONALES = {
+    form: Rationale(question.id, 0, question.rationale, question.answer, "gold")
+    for form, question in QUESTIONS.items()
+}
+
+RECIPE = """\
+name: small
+task: arithmetic
+data: {train: 60, dev: 12, test: 12}
+teacher: template
+sampling: {n: 1, temperature: 0}
+students:
+  - {name: causal, config: tiny}
+methods: [answer_only, single_stage]
+train: {budget: {unit: steps, amount: 4}, learning_rate: 1e-3, batch_tokens: 1024, precision: fp32}
+evaluate: {splits: [test], max_new_tokens: 24}
+"""
+"""Real in every part and good at nothing: four steps teach nobody."""
+
+
+def recipe(*overrides: str, text: str = RECIPE) -> Recipe:
+    return parse_recipe(text, "small.yaml", overrides, {})
+
+
+def run(recipe: Recipe, out: Path) -> distill.Outcome:
+    """Run in this process, silently."""
+    return distill.run(recipe, out, ignore, in_process=True)
+
+
+def understudy(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
+    command = [sys.executable, "-c", "from understudy.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+
+def environment(**extra: str) -> dict[str, str]:
+    return {**os.environ, **extra}

@@ -1,0 +1,527 @@
+"""Every shelf keeps its contract: whatever stands on a shelf is tested here, with no edit for a new file."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import understudy
+from loopback import Loopback
+from small import QUESTIONS, RATIONALES
+from understudy import catalogue, shelves
+from understudy.answers import canonical, judge, write
+from understudy.batches import Size, plan
+from understudy.errors import DataError, RecipeError, UnderstudyError
+from understudy.recipe import parse_recipe
+from understudy.roles import Completer, Method, Metric, Source, Student, Task, Teacher
+from understudy.types import (
+    AnswerForm,
+    Example,
+    Judged,
+    Message,
+    Prediction,
+    Question,
+    Rationale,
+    Request,
+    Sampling,
+    Verdict,
+    VerdictName,
+    Written,
+)
+
+TASKS = shelves.names("tasks")
+METHODS = shelves.names("methods")
+STUDENTS = shelves.names("students")
+TEACHERS = shelves.names("teachers")
+METRICS = shelves.names("metrics")
+
+
+# ---------------------------------------------------------------- tasks
+
+
+def task_of(name: str) -> Task:
+    task = shelves.load("tasks", name)
+    assert isinstance(task, Task)
+    return task
+
+
+def own_file(task: Task) -> bool:
+    return not task.generated and task.hub is None
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_says_what_it_is_and_whose(name: str) -> None:
+    task = task_of(name)
+    assert task.name == name
+    assert task.title
+    assert task.licence
+    assert task.form in QUESTIONS
+    assert task.splits[0] == "train"
+    assert len(set(task.splits)) == len(task.splits)
+    assert set(task.counts) <= set(task.splits)
+    assert task.homepage.startswith("https://") or task.generated or own_file(task)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_from_the_hub_is_pinned_to_a_commit(name: str) -> None:
+    task = task_of(name)
+    if task.hub is None:
+        assert task.generated or task.files, "rows come from the Hub, from the task itself, or from a file"
+    else:
+        assert re.fullmatch(r"[0-9a-f]{40}", task.hub.revision)
+        assert "/" in task.hub.id
+        assert task.counts, "an official set has official counts"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_exemplar_reasons_and_is_right_by_the_judge(name: str) -> None:
+    task = task_of(name)
+    assert task.exemplars or own_file(task)
+    for exemplar in task.exemplars:
+        assert exemplar.rationale.strip()
+        stated = f"{exemplar.rationale} {write(exemplar.answer, task.form)}"
+        assert judge(stated, exemplar.answer, task.form, exemplar.choices).name == "correct"
+        assert bool(exemplar.choices) == (task.form == "choice")
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if task_of(name).generated])
+def test_a_generated_task_makes_distinct_questions_that_its_judge_can_read(name: str) -> None:
+    task = task_of(name)
+    splits = {split: task.load(split, Source()) for split in task.splits}
+    assert {split: len(questions) for split, questions in splits.items()} == task.counts
+    ids = {split: {question.id for question in questions} for split, questions in splits.items()}
+    for split, questions in splits.items():
+        assert len(ids[split]) == len(questions)
+        for question in questions:
+            assert canonical(question.answer, task.form, question.choices) is not None
+            assert judge(write(question.answer, task.form), question.answer, task.form).name == "correct"
+    for one, other in itertools.combinations(splits, 2):
+        assert not ids[one] & ids[other], f"{one} and {other} share questions"
+    shown = {Question(e.question, e.answer, e.choices).id for e in task.exemplars}
+    assert not shown & set().union(*ids.values()), "an exemplar is one of the questions"
+    assert task.load("train", Source()) == splits["train"]
+
+
+# ---------------------------------------------------------------- methods
+
+
+def method_of(name: str) -> Method:
+    method = shelves.load("methods", name)()
+    assert isinstance(method, Method)
+    return method
+
+
+def written_before(method: Method, stage: str, rationale: Rationale, form: AnswerForm) -> dict[str, str]:
+    """What the stages before `stage` would write if they were perfect."""
+    final = write(rationale.answer, form)
+    texts = {"rationale": rationale.text, "answer": final, "both": f"{rationale.text} {final}"}
+    before = itertools.takewhile(lambda earlier: earlier.name != stage, method.stages())
+    return {earlier.name: texts[earlier.writes] for earlier in before}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_has_stages_that_share_one_budget(name: str) -> None:
+    method = method_of(name)
+    stages = method.stages()
+    assert method.name == name
+    assert stages
+    assert len({stage.name for stage in stages}) == len(stages)
+    assert {stage.writes for stage in stages} <= {"answer", "rationale", "both"}
+    assert all(stage.share > 0 for stage in stages)
+    assert sum(stage.share for stage in stages) == pytest.approx(1)
+    assert stages[-1].writes != "rationale", "the judge reads what the last stage writes"
+
+
+@pytest.mark.parametrize("form", QUESTIONS)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_trains_on_what_it_asks_and_ends_with_the_gold_answer(name: str, form: AnswerForm) -> None:
+    method, question, rationale = method_of(name), QUESTIONS[form], RATIONALES[form]
+    for stage in method.stages():
+        groups = method.examples(stage.name, question, [rationale], form)
+        source = method.prompt(stage.name, question, written_before(method, stage.name, rationale, form))
+        assert groups
+        for group in groups:
+            assert all(example.question_id == question.id for example in group)
+            assert all(example.source and example.target for example in group)
+            assert all(example.weight > 0 for example in group)
+            assert "\n" not in source, "T5's tokenizer has no newline"
+            asked = [example.target for example in group if example.source == source]
+            assert len(asked) == 1, "exactly one example of a group is the question as it is asked"
+            if stage.writes != "rationale":
+                assert judge(asked[0], question.answer, form, question.choices).name == "correct"
+            if stage.writes != "answer":
+                assert rationale.text in asked[0]
+
+
+@pytest.mark.parametrize("form", QUESTIONS)
+@pytest.mark.parametrize("name", METHODS)
+def test_the_first_prompt_of_a_method_does_not_give_the_answer_away(name: str, form: AnswerForm) -> None:
+    method, question = method_of(name), QUESTIONS[form]
+    other = Question(question.text, "A" if form == "choice" else "no", question.choices)
+    first = method.stages()[0].name
+    assert method.prompt(first, question, {}) == method.prompt(first, other, {})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_uses_every_rationale_or_none(name: str) -> None:
+    method, question = method_of(name), QUESTIONS["number"]
+    several = [Rationale(question.id, i, f"{i} + 3 = 5, or so.", "5") for i in range(3)]
+    for stage in method.stages():
+        groups = method.examples(stage.name, question, several, "number")
+        targets = " ".join(example.target + example.source for group in groups for example in group)
+        used = [rationale.text in targets for rationale in several]
+        assert all(used) or not any(used)
+        assert len(groups) == (3 if any(used) else len(groups))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_text_in_and_text_out(name: str) -> None:
+    source = ast.parse(inspect.getsource(inspect.getmodule(shelves.load("methods", name)) or object))
+    reached = {
+        (alias.name if isinstance(node, ast.Import) else node.module or "").partition(".")[0]
+        for node in ast.walk(source)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assert reached & {"torch", "transformers", "numpy", "tokenizers"} == set()
+
+
+# ---------------------------------------------------------------- students
+
+FOUR = [
+    Example("1", "Question: red or blue?", "The sky is blue. The answer is blue."),
+    Example("2", "Question: how many legs has a dog, or a cat?", "Both walk on four. The answer is 4."),
+    Example("3", "Question: red?", "The answer is no."),
+    Example("4", "Question: how many?", "One and two are three. The answer is 3."),
+]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_student_learns_four_examples_by_heart(name: str, tmp_path: Path, one_thread: None) -> None:
+    from understudy.train import Budget, TrainSpec, train
+
+    student = shelves.load("students", name)(config="tiny")
+    assert isinstance(student, Student)
+    assert "scratch" in student.describe()
+    assert student.files() == ()
+    spec = TrainSpec(budget=Budget(unit="steps", amount=80), precision="fp32", weight_decay=0, beta2=0.98)
+    started = time.monotonic()
+    groups = [(example,) for example in FOUR]
+    record = train(
+        student, groups, spec, learning_rate=5e-3, seed=0, folder=tmp_path, progress=lambda *_: None
+    )
+    assert time.monotonic() - started < 30
+    assert record["final_loss"] < 0.1
+
+    live = student.load(tmp_path / "model")
+    sources, targets = [e.source for e in FOUR], [e.target for e in FOUR]
+    written = live.generate(sources, Sampling(max_tokens=20))
+    assert [one.text for one in written] == targets
+    assert {one.finish_reason for one in written} == {"stop"}
+    assert [one.source_tokens for one in written] == [live.source_tokens(source) for source in sources]
+    # Neither the neighbours in a batch nor their order change what is written.
+    assert [live.generate([source], Sampling(max_tokens=20))[0] for source in sources] == written
+    assert live.generate(sources[::-1], Sampling(max_tokens=20)) == written[::-1]
+    short = live.generate(sources, Sampling(max_tokens=2))
+    assert {(one.finish_reason, one.tokens) for one in short} == {("length", 2)}
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_student_is_trained_on_target_tokens_only(name: str, one_thread: None) -> None:
+    live = shelves.load("students", name)(config="tiny").create(
+        [text for e in FOUR for text in (e.source, f" {e.target}")], seed=0
+    )
+    encoded = [live.encode(example) for example in FOUR]
+    tensors = live.collate(encoded)
+    for row, ids in zip(tensors["labels"].tolist(), encoded, strict=True):
+        assert [token for token in row if token != -100] == list(ids["target"])
+    again = shelves.load("students", name)(config="tiny").create(
+        [text for e in FOUR for text in (e.source, f" {e.target}")], seed=0
+    )
+    for one, other in zip(live.model.parameters(), again.model.parameters(), strict=True):
+        assert one.equal(other), "the seed decides the weights"
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("settings", [{}, {"config": "no such shape"}, {"config": "tiny", "checkpoint": "x"}])
+def test_a_student_without_one_origin_is_refused(name: str, settings: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="config"):
+        shelves.load("students", name)(**settings)
+
+
+# ---------------------------------------------------------------- teachers
+
+Offline = Callable[[Path, ExitStack], dict[str, Any]]
+
+
+def _trained(folder: Path) -> Path:
+    """The folder of a tiny decoder that has learned nothing."""
+    live = shelves.load("students", "causal")(config="tiny").create(["Question: red or blue? The answer"], 0)
+    live.save(folder / "model")
+    return folder / "model"
+
+
+def _recorded(folder: Path, stack: ExitStack) -> dict[str, Any]:
+    path = folder / "rationales.jsonl"
+    rows = [{"question": q.text, "rationale": f"{q.text} Said once."} for q in _asked()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return {"path": path}
+
+
+def _openai(folder: Path, stack: ExitStack) -> dict[str, Any]:
+    return {"base_url": stack.enter_context(Loopback()).url, "model": "loopback"}
+
+
+def _student(folder: Path, stack: ExitStack) -> dict[str, Any]:
+    return {"path": str(_trained(folder)), "student": {"name": "causal", "config": "tiny"}}
+
+
+OFFLINE: dict[str, Offline] = {
+    "openai": _openai,
+    "recorded": _recorded,
+    "student": _student,
+    "template": lambda folder, stack: {},
+    "transformers": lambda folder, stack: {"model": str(_trained(folder))},
+}
+"""How to build a teacher that can answer here; one without a line is asked to keep the other contracts."""
+
+
+def _asked() -> list[Question]:
+    return [Question(f"Which is {word}?", "red", rationale="It is.") for word in ("red", "so very red", "r")]
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_a_teacher_names_every_key_that_must_be_given(name: str) -> None:
+    spec = shelves.load("teachers", name)
+    assert issubclass(spec, Teacher)
+    required = {key for key, field in spec.model_fields.items() if field.is_required()}
+    shown = [line for line in catalogue.description(f"teachers/{name}") if "(must be given)" in line]
+    assert {line.split(":")[0].strip() for line in shown} == required
+    if not required:
+        assert spec().name == name
+        return
+    with pytest.raises(RecipeError) as wrong:
+        parse_recipe(f"name: x\ntask: coin_flip\nteacher: {name}\n", "x.yaml", (), {})
+    for key in required:
+        assert f"teacher.{key}" in str(wrong.value)
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_a_teacher_answers_every_sample_once_and_knows_who_it_is(
+    name: str, tmp_path: Path, one_thread: None
+) -> None:
+    if name not in OFFLINE:
+        pytest.skip(f"how to build the teacher '{name}' offline is not written in OFFLINE")
+    with ExitStack() as stack:
+        teacher = shelves.load("teachers", name)(**OFFLINE[name](tmp_path, stack))
+        assert isinstance(teacher, Teacher)
+        assert teacher.name == name
+        assert teacher.apprenticeship() is None
+        assert all(path.is_file() for path in teacher.files())
+        completer: Completer = teacher.build(None)
+        stack.callback(completer.close)
+        assert completer.identity == teacher.identity()
+        requests = [
+            Request(question, (Message("user", f"Question: {question.text}"),), samples)
+            for question, samples in zip(_asked(), ((0, 1), (3,), (0,)), strict=True)
+        ]
+        answers = list(completer.complete(requests, Sampling(temperature=0.7, max_tokens=8, seed=1)))
+        assert sorted((position, c.sample) for position, c in answers) == [(0, 0), (0, 1), (1, 3), (2, 0)]
+        for position, completion in answers:
+            assert completion.question_id == requests[position].question.id
+            assert (completion.finish_reason == "error") == bool(completion.error)
+        assert list(completer.complete([], Sampling())) == []
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_a_teacher_is_equal_to_what_its_recipe_says(name: str, tmp_path: Path) -> None:
+    """A recipe is saved with its run, so a spec must survive being written and read."""
+    if name not in OFFLINE:
+        pytest.skip(f"how to build the teacher '{name}' offline is not written in OFFLINE")
+    with ExitStack() as stack:
+        spec = shelves.load("teachers", name)
+        teacher = spec(**OFFLINE[name](tmp_path, stack))
+        assert spec(**json.loads(json.dumps(teacher.model_dump(mode="json")))) == teacher
+
+
+# ---------------------------------------------------------------- metrics
+
+
+def judged(number: int, verdict: VerdictName, finish: str = "stop") -> Judged:
+    question = Question(f"Question {number}?", "1")
+    written = Written("answer", "The answer is 1.", "length" if finish == "length" else "stop", 3 + number)
+    return Judged(question, Prediction(question.id, (written,)), Verdict(verdict, "1"))
+
+
+ROWS = [judged(0, "correct"), judged(1, "correct"), judged(2, "wrong"), judged(3, "no_answer", "length")]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_has_an_n_and_an_interval_around_it(name: str) -> None:
+    metric: Metric = shelves.load("metrics", name)
+    score = metric(ROWS)
+    assert (score.name, score.n) == (name, len(ROWS))
+    assert score.unit
+    assert score.explanation
+    if score.unit == "fraction":
+        assert score.interval is not None
+        assert 0 <= score.interval[0] <= score.value <= score.interval[1] <= 1
+    assert metric(ROWS[::-1]) == score, "the order of the questions changes nothing"
+    assert metric(ROWS[:1]).n == 1
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_of_nothing_is_refused(name: str) -> None:
+    with pytest.raises(DataError):
+        shelves.load("metrics", name)([])
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize("shelf", shelves.SHELVES)
+def test_a_wrong_name_says_what_there_is_and_what_is_nearest(shelf: str) -> None:
+    name = shelves.names(shelf)[0]
+    with pytest.raises(RecipeError) as wrong:
+        shelves.load(shelf, f"{name}x")
+    assert f"did you mean '{name}'" in str(wrong.value)
+    assert all(known in str(wrong.value) for known in shelves.names(shelf))
+
+
+def test_a_dotted_name_reaches_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_things.py").write_text('__all__ = ["mine"]\nmine = 7\n', encoding="utf-8")
+    (tmp_path / "my_mess.py").write_text("one = 1\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "inner").mkdir()
+    for name in ("my_things", "my_mess"):
+        shutil.copy(tmp_path / f"{name}.py", tmp_path / "inner")
+    assert shelves.load("metrics", "inner.my_things") == 7
+    for name in ("inner.my_mess", "inner.absent"):
+        with pytest.raises(UnderstudyError):
+            shelves.load("metrics", name)
+
+
+# ---------------------------------------------------------------- one new file is enough
+
+RIDDLES = '''"""riddles: sums of two small numbers, as one file."""
+
+from understudy.roles import Source, Task
+from understudy.types import Exemplar, Question
+
+__all__ = ["riddles"]
+
+COUNTS = {"train": 40, "dev": 10, "test": 10}
+FIRST = {"train": 0, "dev": 40, "test": 50}
+
+
+def _load(split: str, source: Source) -> list[Question]:
+    numbers = range(FIRST[split], FIRST[split] + COUNTS[split])
+    return [Question(f"{n} + 1?", str(n + 1), rationale=f"{n} + 1 = {n + 1}.") for n in numbers]
+
+
+riddles = Task(
+    name="riddles",
+    title="Riddles",
+    form="number",
+    splits=tuple(COUNTS),
+    load=_load,
+    exemplars=(Exemplar("70 + 1?", "70 + 1 = 71.", "71"),),
+    licence="Apache-2.0",
+    homepage="",
+    counts=COUNTS,
+    generated=True,
+)
+'''
+
+BACKWARDS = '''"""backwards: the answer first, then the rationale, as one file."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from understudy.answers import write
+from understudy.prompts import render
+from understudy.roles import Method, Stage
+from understudy.types import AnswerForm, Example, Question, Rationale
+
+__all__ = ["Backwards"]
+
+
+class Backwards(Method):
+    """Fine-tuning on the answer followed by its explanation."""
+
+    name: Literal["backwards"] = "backwards"
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (Stage("answer", writes="both"),)
+
+    def examples(
+        self, stage: str, question: Question, rationales: Sequence[Rationale], form: AnswerForm
+    ) -> list[tuple[Example, ...]]:
+        source = self.prompt(stage, question, {})
+        return [(Example(question.id, source, f"{write(r.answer, form)} {r.text}"),) for r in rationales]
+
+    def prompt(self, stage: str, question: Question, written: Mapping[str, str]) -> str:
+        return f"{render(question)} Answer and explain:"
+'''
+
+
+def test_a_new_task_and_a_new_method_are_one_file_each(tmp_path: Path) -> None:
+    """In a copy of the package: listed, and held to the contracts above, with no other edit."""
+    package = Path(understudy.__file__).parent
+    copy = tmp_path / "understudy"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", ".mypy_cache"))
+    (copy / "tasks" / "riddles.py").write_text(RIDDLES, encoding="utf-8")
+    (copy / "methods" / "backwards.py").write_text(BACKWARDS, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    code = "import understudy; print(understudy.__file__)\nfrom understudy.cli import main; main(['list'])"
+    listed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
+    assert str(copy) in listed.stdout, "the copy is the one that is listed"
+    assert re.search(r"^ +riddles +sums of two small numbers", listed.stdout, re.MULTILINE)
+    assert re.search(r"^ +backwards +the answer first", listed.stdout, re.MULTILINE)
+
+    held = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rN", "-p", "no:cacheprovider", __file__]
+        + ["-k", "riddles or backwards"],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert held.returncode == 0, held.stdout
+    asked = [name for name, _ in inspect.getmembers(sys.modules[__name__], inspect.isfunction)]
+    about = [name for name in asked if re.match(r"test_(a_task|every_exemplar|a_generated|.*method)", name)]
+    passed = re.search(r"(\d+) passed", held.stdout)
+    assert passed
+    assert int(passed.group(1)) >= len(about) - 1, held.stdout
+
+
+def test_plans_are_of_whole_groups() -> None:
+    """Two examples of one group are always in one batch, whatever the batch's size."""
+    sizes = [Size(rows=2, source=5, target=3, tokens=14)] * 3
+    made = plan(sizes, batch_tokens=1, unit="steps", amount=3, seed=0)
+    assert sorted(batch for batch in made.batches) == [(0,), (1,), (2,)]
