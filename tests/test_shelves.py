@@ -24,7 +24,6 @@ from loopback import Loopback
 from small import QUESTIONS, RATIONALES
 from understudy import catalogue, shelves
 from understudy.answers import canonical, judge, write
-from understudy.batches import Size, plan
 from understudy.errors import DataError, RecipeError, UnderstudyError
 from understudy.recipe import parse_recipe
 from understudy.roles import Completer, Method, Metric, Source, Student, Task, Teacher
@@ -70,7 +69,7 @@ def test_a_task_says_what_it_is_and_whose(name: str) -> None:
     assert task.title
     assert task.licence
     assert task.form in QUESTIONS
-    assert task.splits[0] == "train"
+    assert "train" in task.splits
     assert len(set(task.splits)) == len(task.splits)
     assert set(task.counts) <= set(task.splits)
     assert task.homepage.startswith("https://") or task.generated or own_file(task)
@@ -228,7 +227,7 @@ def test_a_student_learns_four_examples_by_heart(name: str, tmp_path: Path, one_
     assert isinstance(student, Student)
     assert "scratch" in student.describe()
     assert student.files() == ()
-    spec = TrainSpec(budget=Budget(unit="steps", amount=80), precision="fp32", weight_decay=0, beta2=0.98)
+    spec = TrainSpec(budget=Budget(unit="steps", amount=60), precision="fp32", weight_decay=0, beta2=0.98)
     started = time.monotonic()
     groups = [(example,) for example in FOUR]
     record = train(
@@ -413,14 +412,13 @@ def test_a_wrong_name_says_what_there_is_and_what_is_nearest(shelf: str) -> None
 
 
 def test_a_dotted_name_reaches_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_things.py").write_text('__all__ = ["mine"]\nmine = 7\n', encoding="utf-8")
-    (tmp_path / "my_mess.py").write_text("one = 1\n", encoding="utf-8")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "mine.py").write_text('__all__ = ["mine"]\nmine = 7\n', encoding="utf-8")
+    (inner / "mess.py").write_text("one = 1\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "inner").mkdir()
-    for name in ("my_things", "my_mess"):
-        shutil.copy(tmp_path / f"{name}.py", tmp_path / "inner")
-    assert shelves.load("metrics", "inner.my_things") == 7
-    for name in ("inner.my_mess", "inner.absent"):
+    assert shelves.load("metrics", "inner.mine") == 7
+    for name in ("inner.mess", "inner.absent"):
         with pytest.raises(UnderstudyError):
             shelves.load("metrics", name)
 
@@ -506,22 +504,16 @@ def test_a_new_task_and_a_new_method_are_one_file_each(tmp_path: Path) -> None:
     assert re.search(r"^ +backwards +the answer first", listed.stdout, re.MULTILINE)
 
     held = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rN", "-p", "no:cacheprovider", __file__]
-        + ["-k", "riddles or backwards"],
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-rN", "-p", "no:cacheprovider"),
+            *(__file__, "-k", "riddles or backwards"),
+        ],
         capture_output=True,
         text=True,
         env=environment,
     )
     assert held.returncode == 0, held.stdout
-    asked = [name for name, _ in inspect.getmembers(sys.modules[__name__], inspect.isfunction)]
-    about = [name for name in asked if re.match(r"test_(a_task|every_exemplar|a_generated|.*method)", name)]
     passed = re.search(r"(\d+) passed", held.stdout)
     assert passed
-    assert int(passed.group(1)) >= len(about) - 1, held.stdout
-
-
-def test_plans_are_of_whole_groups() -> None:
-    """Two examples of one group are always in one batch, whatever the batch's size."""
-    sizes = [Size(rows=2, source=5, target=3, tokens=14)] * 3
-    made = plan(sizes, batch_tokens=1, unit="steps", amount=3, seed=0)
-    assert sorted(batch for batch in made.batches) == [(0,), (1,), (2,)]
+    about_a_task, about_a_method, about_a_method_by_form = 4, 3, 2
+    assert int(passed.group(1)) == about_a_task + about_a_method + about_a_method_by_form * len(QUESTIONS)

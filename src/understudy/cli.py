@@ -20,6 +20,7 @@ from understudy.errors import StoreError, UnderstudyError
 if TYPE_CHECKING:
     from understudy.distill import Outcome
     from understudy.recipe import Recipe
+    from understudy.types import AnswerForm
 
 DEMOS = ("arithmetic", "coin_flip", "last_letters")
 FORMS = ("number", "choice", "boolean", "text")
@@ -151,7 +152,7 @@ def show(name: str) -> None:
 @click.option("--form", type=click.Choice(FORMS), help="Judge answers of this form.")
 @click.option("--json", "as_json", is_flag=True, help="Print every row's reading as JSON.")
 @click.argument("file", type=click.Path(path_type=Path))
-def judge(task: str | None, form: str | None, as_json: bool, file: Path) -> None:
+def judge(task: str | None, form: AnswerForm | None, as_json: bool, file: Path) -> None:
     """Judge the model outputs in FILE.
 
     Each line is a JSON object {output, gold[, choices]}.
@@ -160,7 +161,7 @@ def judge(task: str | None, form: str | None, as_json: bool, file: Path) -> None
         raise click.UsageError("give either --task or --form")
     from understudy import judging, shelves
 
-    rows = judging.judge_file(file, shelves.load("tasks", task).form if task else form)
+    rows = judging.judge_file(file, form or shelves.load("tasks", str(task)).form)
     counts = judging.summary(rows)
     if as_json:
         readings = [{"extracted": row.extracted, "verdict": row.verdict} for row in rows]

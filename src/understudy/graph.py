@@ -181,14 +181,14 @@ class Graph:
         """Short trainings at each rate, their accuracy on dev, and the choice between them."""
         needs = {}
         for rate in rates:
-            name = f"search-{rate:g}/{entry.method.name}"
+            name = f"search-{rate:g}/{entry.label}"
             trained = self._train(
                 student, files, entry, seed, self.recipe.train.search_share, rate, None, name
             )
             needs[f"at {rate!r}"] = self._predict(student, entry, name, seed, "dev", trained)
-        name = f"choose/{student.label}/{entry.method.name}/seed{seed}"
+        name = f"choose/{student.label}/{entry.label}/seed{seed}"
         return self._add(
-            _step(name, "choose", {}, needs, f"choose {entry.method.name}'s learning rate on dev", 0.1)
+            _step(name, "choose", {}, needs, f"choose {entry.label}'s learning rate on dev", 0.1)
         )
 
     def _train(

@@ -203,8 +203,8 @@ class LiveStudent(Protocol):
     model: torch.nn.Module
     kind: str
 
-    def encode(self, example: Example) -> Mapping[str, Any]:
-        """`source` and `target` token ids (end of text included), `objective` and `weight`."""
+    def encode(self, examples: Sequence[Example]) -> list[Mapping[str, Any]]:
+        """Of each: `source` and `target` token ids (end of text included), `objective` and `weight`."""
         ...
 
     def collate(self, encoded: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
@@ -212,8 +212,8 @@ class LiveStudent(Protocol):
         -100 wherever there is no target token."""
         ...
 
-    def source_tokens(self, text: str) -> int:
-        """How many tokens a source has, to batch sources of like length."""
+    def source_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each source has, to batch sources of like length."""
         ...
 
     def generate(self, sources: Sequence[str], sampling: Sampling) -> list[Generated]:

@@ -47,6 +47,8 @@ class TrainSpec(Spec):
     warmup: float = Field(0.05, ge=0, lt=1)
     """Share of the steps over which the learning rate rises."""
     schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """"muon" for students trained from scratch; checkpoints are fine-tuned with "adamw"."""
     weight_decay: float = Field(0.01, ge=0)
     beta2: float = Field(0.999, gt=0, lt=1)
     """AdamW's memory of squared gradients. Short trainings from scratch learn faster at 0.98."""
@@ -107,7 +109,8 @@ def _encode(
     live: LiveStudent, groups: Sequence[tuple[Example, ...]], spec: TrainSpec
 ) -> tuple[list[Group], int]:
     """Token ids of every group that fits the limits, and how many examples did not."""
-    encoded = [tuple(live.encode(example) for example in group) for group in groups]
+    rows = iter(live.encode([example for group in groups for example in group]))
+    encoded = [tuple(next(rows) for _ in group) for group in groups]
     fitting = [
         group
         for group in encoded

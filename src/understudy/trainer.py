@@ -18,6 +18,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from understudy.batches import Plan
 from understudy.errors import TrainingError
+from understudy.optimizers import factory
 from understudy.roles import LiveStudent
 
 if TYPE_CHECKING:
@@ -84,11 +85,20 @@ def fit(
         train_dataset=_Groups(groups),
         data_collator=_Collator(live),
         callbacks=[_Watch(progress)],
+        optimizer_cls_and_kwargs=_optimizer(spec, learning_rate),
     )
     # The Trainer would print each log line; ours go through `progress`.
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_last_complete(folder / "checkpoints"))
     return _last_mean(trainer.state.log_history, len(plan.batches))
+
+
+def _optimizer(spec: TrainSpec, learning_rate: float) -> tuple[Any, dict[str, Any]] | None:
+    """What the Trainer makes its optimizer from; None for the AdamW of its arguments."""
+    if spec.optimizer == "adamw":
+        return None
+    settings = {"lr": learning_rate, "weight_decay": spec.weight_decay, "betas": (0.9, spec.beta2)}
+    return factory, settings
 
 
 def _arguments(
@@ -219,8 +229,8 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
             return
         if not math.isfinite(logs["loss"]):
             raise TrainingError(
-                f"the loss became {logs['loss']} by step {state.global_step} of {state.max_steps} at learning "
-                f"rate {args.learning_rate:g}: lower it, or set precision fp32"
+                f"the loss became {logs['loss']} by step {state.global_step} of {state.max_steps} at "
+                f"learning rate {args.learning_rate:g}: lower it, or set precision fp32"
             )
         self.loss = f", loss {logs['loss']:.3f}"
 

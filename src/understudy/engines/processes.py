@@ -108,11 +108,15 @@ class _Schedule:
         self.running[self.pool.submit(_work, step, self.store.root, threads)] = step
 
     def _tell(self) -> None:
+        """Pass on what workers say; what comes late, after its step is done, is dropped."""
+        at_work = {step.name for step in self.running.values()}
         while True:
             try:
-                self.listen(self.events.get_nowait())
+                event = self.events.get_nowait()
             except queue.Empty:
                 return
+            if event.step in at_work:
+                self.listen(event)
 
 
 # ---------------------------------------------------------------- inside a worker

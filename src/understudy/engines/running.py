@@ -60,9 +60,7 @@ def execute(step: Step, root: Path, listen: Listener) -> dict[str, Any]:
         result = perform(step.kind, step.settings, work)
     except Exception as error:
         if _disk_full(error):
-            raise StoreError(
-                f"the disk that holds {root} is full: free some space and run the same command again"
-            ) from error
+            raise _full(root) from error
         raise
     return {
         "result": result,
@@ -79,7 +77,16 @@ def _disk_full(error: BaseException) -> bool:
     return "No space left on device" in str(error)
 
 
+def _full(root: Path) -> StoreError:
+    return StoreError(f"the disk that holds {root} is full: free some space and run the same command again")
+
+
 def finish(step: Step, store: Store, record: Mapping[str, Any], listen: Listener) -> None:
     """Write the done-mark, after which the step is never run again."""
-    store.finish(step, record)
+    try:
+        store.finish(step, record)
+    except OSError as error:
+        if _disk_full(error):
+            raise _full(store.root) from error
+        raise StoreError(f"cannot write into {store.folder(step)}: {error.strerror}") from error
     listen(Event("done", step.name, step.title, fraction=1.0, detail=f"{record['seconds']:.0f} s"))

@@ -27,7 +27,9 @@ class StudentCompleter:
     def complete(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
         import torch
 
-        lengths = [self._live.source_tokens(request.messages[-1].content) for request in requests]
+        if not requests:  # a tokenizer cannot read a list of no texts
+            return
+        lengths = self._live.source_tokens([request.messages[-1].content for request in requests])
         rows = [(p, sample, lengths[p]) for p, request in enumerate(requests) for sample in request.samples]
         for batch in self._batches(rows, sampling.max_tokens):
             asked = [requests[position] for position, _, _ in batch]

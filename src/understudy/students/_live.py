@@ -43,6 +43,15 @@ def pad_id(tokenizer: Any) -> int:
     return int(token)
 
 
+def closing_id(tokenizer: Any) -> int:
+    """The token that closes a target. Raises TrainingError where a tokenizer has none."""
+    if tokenizer.eos_token_id is None:
+        raise TrainingError(
+            "the tokenizer has no end-of-text token, so a student could never stop: choose another"
+        )
+    return int(tokenizer.eos_token_id)
+
+
 def end_ids(model: Any, tokenizer: Any) -> set[int]:
     """Every token that ends a text: the tokenizer's, and what the checkpoint's generation config names."""
     named = getattr(model.generation_config, "eos_token_id", None)

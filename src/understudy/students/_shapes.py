@@ -10,8 +10,8 @@ from collections.abc import Mapping
 CAUSAL: Mapping[str, Mapping[str, int]] = {
     # parameters are without the vocabulary's embedding
     "tiny": {"hidden_size": 64, "intermediate_size": 176, "layers": 2, "heads": 2},
-    "demo": {"hidden_size": 128, "intermediate_size": 352, "layers": 4, "heads": 4},
-    "demo-teacher": {"hidden_size": 224, "intermediate_size": 608, "layers": 4, "heads": 7},
+    "demo": {"hidden_size": 192, "intermediate_size": 512, "layers": 2, "heads": 4},
+    "demo-teacher": {"hidden_size": 320, "intermediate_size": 1024, "layers": 2, "heads": 5},
     "small": {"hidden_size": 256, "intermediate_size": 704, "layers": 6, "heads": 8},
 }
 

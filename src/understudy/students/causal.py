@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from understudy.errors import TrainingError
 from understudy.roles import Generated
 from understudy.students import _live
 from understudy.students._shapes import CAUSAL
@@ -76,20 +75,20 @@ class LiveCausal:
         self.ends = _live.end_ids(model, tokenizer)
         model.generation_config = _live.plain_generation(model, self.ends, self.pad)
 
-    def _source(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text)["input_ids"]
-        # Some tokenizers close every text; a prompt that is already closed would teach nothing.
-        return ids[:-1] if ids and ids[-1] == self.tokenizer.eos_token_id else ids
+    def _sources(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids. Some tokenizers close every text; a prompt that is already closed is opened again."""
+        end = self.tokenizer.eos_token_id
+        rows: list[list[int]] = self.tokenizer(list(texts))["input_ids"]
+        return [row[:-1] if row and row[-1] == end else row for row in rows]
 
-    def encode(self, example: Example) -> Mapping[str, Any]:
-        source = self._source(example.source)
-        target = self.tokenizer(f" {example.target}", add_special_tokens=False)["input_ids"]
-        if self.tokenizer.eos_token_id is None:
-            raise TrainingError(
-                "the tokenizer has no end-of-text token, so a student could never stop: choose another"
-            )
-        target = [*target, self.tokenizer.eos_token_id]
-        return {"source": source, "target": target, "objective": example.objective, "weight": example.weight}
+    def encode(self, examples: Sequence[Example]) -> list[Mapping[str, Any]]:
+        end = _live.closing_id(self.tokenizer)
+        sources = self._sources([example.source for example in examples])
+        targets = self.tokenizer([f" {e.target}" for e in examples], add_special_tokens=False)["input_ids"]
+        return [
+            {"source": source, "target": [*target, end], "objective": e.objective, "weight": e.weight}
+            for e, source, target in zip(examples, sources, targets, strict=True)
+        ]
 
     def collate(self, encoded: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """`input_ids` and `labels` of shape (rows, longest - 1): labels are shifted already.
@@ -100,12 +99,12 @@ class LiveCausal:
         labels = [[_live.IGNORED] * (len(row["source"]) - 1) + row["target"] for row in encoded]
         return {"input_ids": _live.pad(inputs, self.pad), "labels": _live.pad(labels, _live.IGNORED)}
 
-    def source_tokens(self, text: str) -> int:
-        return len(self._source(text))
+    def source_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(row) for row in self._sources(texts)]
 
     def generate(self, sources: Sequence[str], sampling: Sampling) -> list[Generated]:
         """Continue every source in one batch, padded on the left."""
-        rows = [self._source(source) or [self.pad] for source in sources]
+        rows = [row or [self.pad] for row in self._sources(sources)]
         ids = _live.pad(rows, self.pad, left=True)
         mask = _live.pad([[1] * len(row) for row in rows], 0, left=True)
         device = next(self.model.parameters()).device

@@ -76,19 +76,19 @@ class LiveSeq2Seq:
         self.ends = _live.end_ids(model, tokenizer)
         model.generation_config = _live.plain_generation(model, self.ends, self.pad)
 
-    def _closed(self, text: str) -> list[int]:
+    def _closed(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids with exactly one end of text, whether or not the tokenizer adds it (T5's does)."""
-        ids: list[int] = self.tokenizer(text)["input_ids"]
-        end = self.tokenizer.eos_token_id
-        return ids if not ids or ids[-1] == end else [*ids, end]
+        end = _live.closing_id(self.tokenizer)
+        rows: list[list[int]] = self.tokenizer(list(texts))["input_ids"]
+        return [row if row and row[-1] == end else [*row, end] for row in rows]
 
-    def encode(self, example: Example) -> Mapping[str, Any]:
-        return {
-            "source": self._closed(example.source),
-            "target": self._closed(example.target),
-            "objective": example.objective,
-            "weight": example.weight,
-        }
+    def encode(self, examples: Sequence[Example]) -> list[Mapping[str, Any]]:
+        sources = self._closed([example.source for example in examples])
+        targets = self._closed([example.target for example in examples])
+        return [
+            {"source": source, "target": target, "objective": e.objective, "weight": e.weight}
+            for e, source, target in zip(examples, sources, targets, strict=True)
+        ]
 
     def collate(self, encoded: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Inputs and mask of shape (rows, longest source); `decoder_input_ids` and `labels` of shape
@@ -103,12 +103,12 @@ class LiveSeq2Seq:
             "labels": _live.pad(targets, _live.IGNORED),
         }
 
-    def source_tokens(self, text: str) -> int:
-        return len(self._closed(text))
+    def source_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(row) for row in self._closed(texts)]
 
     def generate(self, sources: Sequence[str], sampling: Sampling) -> list[Generated]:
         """Answer every source in one batch."""
-        rows = [self._closed(source) for source in sources]
+        rows = self._closed(sources)
         device = next(self.model.parameters()).device
         with _live.inference(self.model):
             out = self.model.generate(

@@ -44,9 +44,13 @@ class StudentTeacher(Teacher):
         return Apprenticeship(self.split, self.student, {"name": "single_stage"}, self.train)
 
     def files(self) -> tuple[Path, ...]:
+        """The files of the trained model. Raises TeacherError when its folder is not there."""
         if self.path is None:
             return ()
-        return tuple(sorted(path for path in Path(self.path).iterdir() if path.is_file()))
+        folder = Path(self.path)
+        if not folder.is_dir():
+            raise TeacherError(f"the teacher's trained model is not at {folder}: correct teacher.path")
+        return tuple(sorted(path for path in folder.iterdir() if path.is_file()))
 
     def identity(self) -> Identity:
         return Identity("local", f"student:{self.student.get('config') or self.student.get('checkpoint')}")
