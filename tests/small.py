@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy import distill
-from understudy.events import ignore
+from understudy.events import Listener, ignore
 from understudy.recipe import Recipe, parse_recipe
 from understudy.types import AnswerForm, Question, Rationale
 
@@ -44,9 +44,12 @@ def recipe(*overrides: str, text: str = RECIPE) -> Recipe:
     return parse_recipe(text, "small.yaml", overrides, {})
 
 
-def run(recipe: Recipe, out: Path) -> distill.Outcome:
-    """Run in this process, silently."""
-    return distill.run(recipe, out, ignore, in_process=True)
+def run(recipe: Recipe, out: Path, listen: Listener = ignore) -> distill.Outcome:
+    """Run in this process, on one thread: more only get in each other's way on models this small."""
+    import torch
+
+    torch.set_num_threads(1)
+    return distill.run(recipe, out, listen, in_process=True)
 
 
 def understudy(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:

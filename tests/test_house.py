@@ -26,7 +26,7 @@ FLOORS = {
     2: ("roles", "prompts", "ledger", "store", "shelves", "rows"),
     3: (
         *shelves.SHELVES,
-        *("annotate", "curate", "data", "train", "trainer", "evaluate", "judging", "steps"),
+        *("annotate", "curate", "data", "train", "trainer", "optimizers", "evaluate", "judging", "steps"),
         *("report", "engines"),
     ),
     4: ("recipe", "graph", "reporting", "distill"),

@@ -241,7 +241,7 @@ def test_a_student_learns_four_examples_by_heart(name: str, tmp_path: Path, one_
     written = live.generate(sources, Sampling(max_tokens=20))
     assert [one.text for one in written] == targets
     assert {one.finish_reason for one in written} == {"stop"}
-    assert [one.source_tokens for one in written] == [live.source_tokens(source) for source in sources]
+    assert [one.source_tokens for one in written] == live.source_tokens(sources)
     # Neither the neighbours in a batch nor their order change what is written.
     assert [live.generate([source], Sampling(max_tokens=20))[0] for source in sources] == written
     assert live.generate(sources[::-1], Sampling(max_tokens=20)) == written[::-1]
@@ -254,7 +254,7 @@ def test_a_student_is_trained_on_target_tokens_only(name: str, one_thread: None)
     live = shelves.load("students", name)(config="tiny").create(
         [text for e in FOUR for text in (e.source, f" {e.target}")], seed=0
     )
-    encoded = [live.encode(example) for example in FOUR]
+    encoded = live.encode(FOUR)
     tensors = live.collate(encoded)
     for row, ids in zip(tensors["labels"].tolist(), encoded, strict=True):
         assert [token for token in row if token != -100] == list(ids["target"])

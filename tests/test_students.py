@@ -284,6 +284,7 @@ def test_samples_are_those_of_their_seed(name: str) -> None:
     assert ask(live, warm, (0, 1)) == first
     assert ask(live, Sampling(temperature=1.0, max_tokens=12, seed=2), (0, 1)) != first
     assert first[0] != first[1], "two samples of one question are drawn apart"
+    assert ask(live, warm, (0,)) != ask(live, warm, (1,)), "samples asked for later are not the first again"
 
 
 @pytest.mark.parametrize("name", NAMES)

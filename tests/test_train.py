@@ -12,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tiny import BOOLEAN, GROUPS, NUMBER, STUDENTS, SUMS, quiet, rationale, scratch, spec
+from tiny import BOOLEAN, GROUPS, NUMBER, STUDENTS, SUMS, TEXTS, quiet, rationale, scratch, spec
 from understudy.errors import TrainingError
 from understudy.methods.step_by_step import StepByStep
+from understudy.optimizers import split
 from understudy.students.causal import LiveCausal
 from understudy.train import Budget, Progress, TrainSpec, train
 from understudy.trainer import COMPLETE, objective, token_weights, use_bf16
@@ -224,6 +225,25 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path, name: str) -
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_muon_takes_the_matrices_of_hidden_layers_and_leaves_the_rest(name: str) -> None:
+    live: Any = scratch(name).create(TEXTS, 0)
+    names = {id(parameter): key for key, parameter in live.model.named_parameters()}
+    matrices, others = split(live.model)
+    assert sorted(id(parameter) for parameter in (*matrices, *others)) == sorted(names)
+    # A decoder layer has 4 + 3 matrices; in T5 an encoder layer has 4 + 3, a decoder layer 4 + 4 + 3.
+    assert len(matrices) == 2 * (7 + 11 if name == "seq2seq" else 7)
+    assert all(parameter.ndim == 2 for parameter in matrices)
+    assert {"shared.weight", "model.embed_tokens.weight"} & {names[id(parameter)] for parameter in others}
+
+
+def test_muon_trains_otherwise_than_adamw(tmp_path: Path) -> None:
+    go(tmp_path / "adamw")
+    result = go(tmp_path / "muon", settings=spec(30, optimizer="muon", checkpoints=2))
+    assert result["final_loss"] < 1
+    assert not equal(tmp_path / "adamw", tmp_path / "muon")
+
+
 # ---------------------------------------------------------------- seeds
 
 
@@ -261,10 +281,10 @@ def killed_after(step: int, steps: int = 12) -> Progress:
     return progress
 
 
-def steps_of(folder: Path, name: str = "causal") -> list[int]:
+def steps_of(folder: Path, name: str = "causal", settings: TrainSpec | None = None) -> list[int]:
     """Train on to the end; which of the twelve steps that took."""
     told: list[float] = []
-    go(folder, name, progress=lambda fraction, _: told.append(fraction))
+    go(folder, name, settings, progress=lambda fraction, _: told.append(fraction))
     return [round(fraction * 12) for fraction in told]
 
 
@@ -276,11 +296,14 @@ def whole(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_killed_training_goes_on_and_ends_the_same(tmp_path: Path, name: str) -> None:
-    go(tmp_path / "whole", name)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_killed_training_goes_on_and_ends_the_same(tmp_path: Path, name: str, optimizer: str) -> None:
+    # The learning rate changes at every step, so a schedule that starts anew would show.
+    settings = spec(12, checkpoints=2, schedule="cosine", optimizer=optimizer)
+    go(tmp_path / "whole", name, settings)
     with pytest.raises(Killed):
-        go(tmp_path / "cut", name, progress=killed_after(6))
-    assert steps_of(tmp_path / "cut", name) == list(range(5, 13))
+        go(tmp_path / "cut", name, settings, progress=killed_after(6))
+    assert steps_of(tmp_path / "cut", name, settings) == list(range(5, 13))
     assert equal(tmp_path / "whole", tmp_path / "cut")
 
 

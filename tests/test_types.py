@@ -42,7 +42,7 @@ def test_the_id_depends_on(question: Question) -> None:
 def test_the_id_is_sixteen_hex_digits_and_the_same_tomorrow() -> None:
     # A changed id would orphan every ledger and every run folder out there.
     assert Question("What is 2 + 2?", "4").id == "df7365fa87681317"
-    assert int(ONE.id, 16) >= 0
+    assert ONE.id == "1bf71cedd1234397"
 
 
 def test_composed_and_decomposed_letters_are_one_text() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy import shelves
+from understudy.errors import DataError, StoreError
 from understudy.recipe import Recipe
 from understudy.recipe.spec import MethodEntry, StudentEntry
 from understudy.roles import Apprenticeship, Spec, Task
@@ -59,7 +60,7 @@ class Graph:
         if self.recipe.evaluate.teacher:
             self.asked = {split: self._add(self._ask("ask", split)) for split in self.recipe.evaluate.splits}
         for student in self.recipe.students:
-            files = hash_files(student.student.files())
+            files = _hashes(student.student.files())
             for method in self.recipe.methods:
                 for seed in self.recipe.seeds:
                     self.arms.extend(self._arms(student, files, method, seed))
@@ -95,7 +96,7 @@ class Graph:
         settings = {
             "task": recipe.task.name,
             "source": asdict(source),
-            "files": hash_files(task.files(source)) if task.files and source.path is not None else {},
+            "files": _hashes(task.files(source)) if task.files and source.path is not None else {},
             "hub": hub,
             "data": recipe.data.model_dump(mode="json"),
             "evaluation_splits": list(recipe.evaluate.splits),
@@ -110,7 +111,7 @@ class Graph:
         stage = method.stages()[0]
         settings = {
             "student": student.model_dump(mode="json"),
-            "files": hash_files(student.files()),
+            "files": _hashes(student.files()),
             "method": method.model_dump(mode="json"),
             "stage": stage.name,
             "split": apprenticeship.split,
@@ -130,7 +131,7 @@ class Graph:
             "task": recipe.task.name,
             "teacher": recipe.teacher.model_dump(mode="json"),
             "revision": self.teach.hash if self.teach else "",
-            "files": hash_files(recipe.teacher.files()),
+            "files": _hashes(recipe.teacher.files()),
             "prompt": prompt,
             "sampling": sampling,
             "n": recipe.sampling.n,
@@ -260,6 +261,14 @@ class Graph:
         many = [student.label] if len(self.recipe.students) > 1 else []
         many += [f"seed {seed}"] if len(self.recipe.seeds) > 1 else []
         return f"{title} ({', '.join(many)})" if many else title
+
+
+def _hashes(paths: tuple[Path, ...]) -> dict[str, str]:
+    """The content of files that a recipe names: one that is absent is the recipe's fault, not the run's."""
+    try:
+        return hash_files(paths)
+    except StoreError as error:
+        raise DataError(f"{error}; correct its path in the recipe") from error
 
 
 def _step(

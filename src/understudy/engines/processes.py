@@ -105,7 +105,9 @@ class _Schedule:
         threads = cores if step.alone else max(1, cores // self.workers)
         start(step, self.store, self.listen)
         self.waiting.remove(step)
-        self.running[self.pool.submit(_work, step, self.store.root, threads)] = step
+        with _interrupts_held():
+            future = self.pool.submit(_work, step, self.store.root, threads)
+        self.running[future] = step
 
     def _tell(self) -> None:
         """Pass on what workers say; what comes late, after its step is done, is dropped."""
@@ -117,6 +119,25 @@ class _Schedule:
                 return
             if event.step in at_work:
                 self.listen(event)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Workers that start in here never hear Ctrl-C, not even before `_enter`; this process hears it after,
+    for a worker whose start is cut short would die complaining."""
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        if heard and callable(handler):
+            handler(signal.SIGINT, None)
 
 
 # ---------------------------------------------------------------- inside a worker
