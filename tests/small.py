@@ -1,12 +1,8 @@
-"""Toys that several tests share: a question of each form, a tiny recipe, and a way to run it in silence."""
+"""Toys that several tests share: a question of each form, a tiny recipe, and a quiet way to run it."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 from understudy import distill
 from understudy.events import Listener, ignore
@@ -50,13 +46,3 @@ def run(recipe: Recipe, out: Path, listen: Listener = ignore) -> distill.Outcome
 
     torch.set_num_threads(1)
     return distill.run(recipe, out, listen, in_process=True)
-
-
-def understudy(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own."""
-    command = [sys.executable, "-c", "from understudy.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
-
-
-def environment(**extra: str) -> dict[str, str]:
-    return {**os.environ, **extra}

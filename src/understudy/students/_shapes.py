@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+ROPE_THETA = 100.0
+"""Base of the rotary positions of from-scratch decoders. Their texts have tens to hundreds of tokens, not
+thousands; at the usual 10,000 most frequencies would barely turn, and learning takes longer."""
+
 CAUSAL: Mapping[str, Mapping[str, int]] = {
     # parameters are without the vocabulary's embedding
     "tiny": {"hidden_size": 64, "intermediate_size": 176, "layers": 2, "heads": 2},

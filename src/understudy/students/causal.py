@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from understudy.roles import Generated
 from understudy.students import _live
-from understudy.students._shapes import CAUSAL
+from understudy.students._shapes import CAUSAL, ROPE_THETA
 from understudy.students._spec import Origin
 from understudy.students._tokenizers import make_tokenizer
 from understudy.types import Example, Sampling
@@ -47,6 +47,7 @@ class Causal(Origin):
             num_attention_heads=shape["heads"],
             num_key_value_heads=shape["heads"],
             max_position_embeddings=2048,
+            rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
             tie_word_embeddings=True,
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
