@@ -204,7 +204,7 @@ class Graph:
         label: str = "",
     ) -> dict[str, Step]:
         """One training for each stage of the method, which share the budget."""
-        trained = {}
+        trained: dict[str, Step] = {}
         label = label or entry.label
         for stage in entry.method.stages():
             spec = self.recipe.train
@@ -220,6 +220,8 @@ class Graph:
                 "seed": seed,
             }
             needs = {"data": self.data, "rationales": self.curate, **({"choice": choice} if choice else {})}
+            if stage.start_from:
+                needs["start"] = trained[stage.start_from]
             name = f"train/{student.label}/{label}/seed{seed}/{stage.name}"
             title = f"train {label}{f' ({stage.name})' if len(entry.method.stages()) > 1 else ''}"
             trained[stage.name] = self._add(

@@ -163,6 +163,8 @@ class Stage:
     name: str
     writes: str
     share: float = 1.0
+    start_from: str = ""
+    """An earlier stage whose trained weights this one starts from; empty for the student's own start."""
 
 
 class Method(Spec):

@@ -23,7 +23,7 @@ from understudy.evaluate import judge_all, predict
 from understudy.ledger import Ledger, transient
 from understudy.prompts import PromptSpec
 from understudy.roles import Completer, Identity, Method, Source, Student, Teacher
-from understudy.store import write_text
+from understudy.store import MARK, write_text
 from understudy.train import Progress, TrainSpec, train
 from understudy.types import AnswerForm, Completion, Prediction, Question, Rationale, Sampling, Written
 
@@ -246,6 +246,7 @@ def _train(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
             seed=settings["seed"],
             folder=work.folder,
             progress=work.progress,
+            start=work.needs["start"] / "model" if "start" in work.needs else None,
         ),
     }
 
@@ -273,7 +274,13 @@ def _predict(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
         predictions = predict(questions, method, completers, sampling, ledger, work.progress, texts)
     _save(work.folder / "predictions.jsonl", predictions)
     judged = judge_all(questions, predictions, prepared.form)
-    return {"n": len(judged), "correct": sum(row.verdict.name == "correct" for row in judged)}
+    return {
+        "n": len(judged),
+        "correct": sum(row.verdict.name == "correct" for row in judged),
+        "training_loss": sum(
+            _result(folder)["final_loss"] for role, folder in work.needs.items() if role.startswith("stage ")
+        ),
+    }
 
 
 def _given(
@@ -291,14 +298,20 @@ def _given(
     }
 
 
+def _result(folder: Path) -> dict[str, Any]:
+    """What a finished step reported."""
+    result: dict[str, Any] = json.loads((folder / MARK).read_text(encoding="utf-8"))["result"]
+    return result
+
+
 def _choose(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
-    """The learning rate with the most right answers on dev; of equals, the smallest."""
+    """The learning rate with the most right answers on dev; of equals, the one with the lower training
+    loss: short trainings of a hard task may all still be at chance."""
     del settings
     tried = []
     for role, folder in sorted(work.needs.items()):
-        result = json.loads((folder / "step.json").read_text(encoding="utf-8"))["result"]
-        tried.append({"learning_rate": float(role.removeprefix("at ")), **result})
-    best = max(tried, key=lambda trial: (trial["correct"], -trial["learning_rate"]))
+        tried.append({"learning_rate": float(role.removeprefix("at ")), **_result(folder)})
+    best = max(tried, key=lambda trial: (trial["correct"], -trial["training_loss"]))
     choice = {"learning_rate": best["learning_rate"], "tried": tried}
     write_text(work.folder / "choice.json", json.dumps(choice, indent=1))
     return choice

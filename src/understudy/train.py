@@ -72,8 +72,11 @@ def train(
     seed: int,
     folder: Path,
     progress: Progress,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Train `student` on `groups` and save it under `folder/model`; continues from a checkpoint there.
+
+    `start` is the folder of an already trained student to go on from; None starts as the spec says.
 
     Returns steps, epochs, tokens (source + target, without padding), target_tokens, padding_efficiency,
     parameters, final_loss, seconds (of this call), too_long (examples left out).
@@ -81,9 +84,8 @@ def train(
     from understudy import trainer
 
     started = time.monotonic()
-    live = student.create(
-        [text for group in groups for e in group for text in (e.source, f" {e.target}")], seed
-    )
+    texts = [text for group in groups for e in group for text in (e.source, f" {e.target}")]
+    live = student.load(start) if start else student.create(texts, seed)
     encoded, too_long = _encode(live, groups, spec)
     sizes = [_size(group, live.kind) for group in encoded]
     plan = batches.plan(sizes, spec.batch_tokens, spec.budget.unit, spec.budget.amount, seed)

@@ -25,11 +25,19 @@ class TwoStage(Method):
     name: Literal["two_stage"] = "two_stage"
     rationale_share: float = Field(0.75, gt=0, lt=1)
     """Part of the budget that trains stage 1: reading an answer out of a rationale is the easier job."""
+    warm_start: bool = False
+    """Start stage 2 from stage 1's weights, for students from scratch: a checkpoint can read already, and
+    random weights would spend the budget of stage 2 on learning to."""
 
     def stages(self) -> tuple[Stage, ...]:
         return (
             Stage("rationale", writes="rationale", share=self.rationale_share),
-            Stage("answer", writes="answer", share=1 - self.rationale_share),
+            Stage(
+                "answer",
+                writes="answer",
+                share=1 - self.rationale_share,
+                start_from="rationale" if self.warm_start else "",
+            ),
         )
 
     def examples(

@@ -3,8 +3,9 @@
     Ann has 5 apples. Ann buys 3 more apples. Ben has 2 times as many apples as Ann. How many apples does
     Ben have now?    ->    5 + 3 = 8. 8 * 2 = 16.    ->    16
 
-Two to four operations; five in the out-of-distribution split "ood". Starts are 2 to 20, operands 2 to 12,
-every intermediate result is an integer from 0 to 40, so each number can be one token.
+Two to four operations; five in the out-of-distribution split "ood". Starts are 2 to 20, operands 2 to 9,
+every intermediate result is an integer from 0 to 20, so each number can be one token and a small model can
+learn the few hundred sums: they, not the reading, are what it learns last.
 
 The catch: two stories with other names may hide the same chain of numbers (about half of all short test
 items would), and a student could remember it. So a chain belongs to one split: a hash of the chain, which is
@@ -24,7 +25,8 @@ from understudy.types import Exemplar, Question
 
 __all__ = ["arithmetic"]
 
-LARGEST = 40
+LARGEST = 20
+OPERANDS = range(2, 10)
 COUNTS = {"teacher": 8000, "train": 8000, "dev": 400, "test": 600, "ood": 400}
 OPERATIONS = {split: (5,) if split == "ood" else (2, 3, 4) for split in COUNTS}
 
@@ -111,9 +113,9 @@ class Step:
 def _options(value: int, op: str) -> tuple[Step, ...]:
     """Every step of one kind from `value` that stays whole and within 0 to LARGEST."""
     if op == "+":
-        return tuple(Step(value, op, n, value + n) for n in range(2, 13) if value + n <= LARGEST)
+        return tuple(Step(value, op, n, value + n) for n in OPERANDS if value + n <= LARGEST)
     if op == "-":
-        return tuple(Step(value, op, n, value - n) for n in range(2, 13) if value - n >= 0)
+        return tuple(Step(value, op, n, value - n) for n in OPERANDS if value - n >= 0)
     if value == 0:
         return ()
     if op == "*":
