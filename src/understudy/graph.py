@@ -55,8 +55,8 @@ class Graph:
         apprenticeship = self.recipe.teacher.apprenticeship()
         if apprenticeship:
             self.teach = self._add(self._teach(apprenticeship))
-        self.annotate = self._add(self._ask("annotate", None))
-        self.curate = self._add(self._curate())
+        self.annotate = self._add(self._ask("annotate", "train"))
+        self.curate = self._add(self._curate("train", self.annotate))
         if self.recipe.evaluate.teacher:
             self.asked = {split: self._add(self._ask("ask", split)) for split in self.recipe.evaluate.splits}
         for student in self.recipe.students:
@@ -122,13 +122,14 @@ class Graph:
         title = f"train the teacher on the gold rationales of '{apprenticeship.split}'"
         return _step("teach", "train", settings, {"data": self.data}, title, 3 * _effort(spec, 1), alone=True)
 
-    def _ask(self, kind: str, split: str | None) -> Step:
-        """The teacher on train, as the recipe samples it; or on `split`, greedily and without the answer."""
+    def _ask(self, kind: str, split: str) -> Step:
+        """The teacher on `split`: "annotate" as the recipe samples it; "ask" greedily, without the answer."""
         recipe = self.recipe
         sampling = asdict(recipe.sampling.sampling())
         prompt = recipe.prompt.model_dump(mode="json")
         settings: dict[str, Any] = {
             "task": recipe.task.name,
+            "split": split,
             "teacher": recipe.teacher.model_dump(mode="json"),
             "revision": self.teach.hash if self.teach else "",
             "files": _hashes(recipe.teacher.files()),
@@ -138,20 +139,28 @@ class Graph:
             "unanswered": recipe.sampling.unanswered,
         }
         needs = {"data": self.data, **({"teach": self.teach} if self.teach else {})}
-        if split is None:
-            title = f"annotate with the teacher '{recipe.teacher.name}' ({recipe.sampling.n} per question)"
-            return _step("annotate", kind, settings, needs, title, 60, alone=True)
-        settings |= {"split": split, "n": 1, "prompt": {**prompt, "show_answer": False}}
+        if kind == "annotate":
+            many = f"{recipe.sampling.n} per question"
+            title = f"annotate {split} with the teacher '{recipe.teacher.name}' ({many})"
+            name, cost = ("annotate", 60.0) if split == "train" else (f"annotate/{split}", 6.0)
+            return _step(name, kind, settings, needs, title, cost, alone=True)
+        settings |= {"n": 1, "prompt": {**prompt, "show_answer": False}}
         settings["sampling"] = {**sampling, "temperature": 0.0, "top_p": 1.0}
         return _step(f"ask/{split}", kind, settings, needs, f"ask the teacher on {split}", 6)
 
-    def _curate(self) -> Step:
+    def _curate(self, split: str, annotated: Step) -> Step:
         settings = {
+            "split": split,
             "curate": self.recipe.curate.model_dump(mode="json"),
             "teacher": self.recipe.teacher.identity().model,
         }
-        needs = {"data": self.data, "annotate": self.annotate}
-        return _step("curate", "curate", settings, needs, "drop rationales that miss the gold answer", 2)
+        needs = {"data": self.data, "annotate": annotated}
+        name = "curate" if split == "train" else f"curate/{split}"
+        return _step(name, "curate", settings, needs, f"filter the rationales of {split} by gold", 2)
+
+    def _dev_rationales(self) -> Step:
+        """Rationales on dev, asked for only where a learning rate is chosen by the loss on them."""
+        return self._add(self._curate("dev", self._add(self._ask("annotate", "dev"))))
 
     # ------------------------------------------------------------ students
 
@@ -179,14 +188,13 @@ class Graph:
         seed: int,
         rates: tuple[float, ...],
     ) -> Step:
-        """Short trainings at each rate, their accuracy on dev, and the choice between them."""
-        needs = {}
+        """Short trainings at each rate, and the choice between them by their loss on dev's rationales."""
+        needs: dict[str, Step] = {}
         for rate in rates:
             name = f"search-{rate:g}/{entry.label}"
-            trained = self._train(
-                student, files, entry, seed, self.recipe.train.search_share, rate, None, name
-            )
-            needs[f"at {rate!r}"] = self._predict(student, entry, name, seed, "dev", trained)
+            share = self.recipe.train.search_share
+            trained = self._train(student, files, entry, seed, share, rate, None, name)
+            needs |= {f"{rate!r} {stage}": step for stage, step in trained.items()}
         name = f"choose/{student.label}/{entry.label}/seed{seed}"
         return self._add(
             _step(name, "choose", {}, needs, f"choose {entry.label}'s learning rate on dev", 0.1)
@@ -201,11 +209,12 @@ class Graph:
         budget: float,
         rate: float | None,
         choice: Step | None,
-        label: str = "",
+        search: str = "",
     ) -> dict[str, Step]:
-        """One training for each stage of the method, which share the budget."""
+        """One training for each stage of the method, which share the budget. Those of a `search`, which
+        goes by that name, also measure their loss on dev."""
         trained: dict[str, Step] = {}
-        label = label or entry.label
+        label = search or entry.label
         for stage in entry.method.stages():
             spec = self.recipe.train
             spec = spec.model_copy(update={"budget": spec.budget.times(budget * stage.share)})
@@ -220,6 +229,8 @@ class Graph:
                 "seed": seed,
             }
             needs = {"data": self.data, "rationales": self.curate, **({"choice": choice} if choice else {})}
+            if search:
+                needs["dev rationales"] = self._dev_rationales()
             if stage.start_from:
                 needs["start"] = trained[stage.start_from]
             name = f"train/{student.label}/{label}/seed{seed}/{stage.name}"

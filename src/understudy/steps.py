@@ -25,7 +25,16 @@ from understudy.prompts import PromptSpec
 from understudy.roles import Completer, Identity, Method, Source, Student, Teacher
 from understudy.store import MARK, write_text
 from understudy.train import Progress, TrainSpec, train
-from understudy.types import AnswerForm, Completion, Prediction, Question, Rationale, Sampling, Written
+from understudy.types import (
+    AnswerForm,
+    Completion,
+    Example,
+    Prediction,
+    Question,
+    Rationale,
+    Sampling,
+    Written,
+)
 
 VERSIONS = {"data": 1, "annotate": 1, "curate": 1, "train": 1, "predict": 1, "choose": 1, "ask": 1}
 
@@ -175,7 +184,7 @@ class _Named:
 
 def _annotate(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     prepared = work.prepared()
-    completions, counts = _complete(settings, work, prepared.splits["train"], prepared.form)
+    completions, counts = _complete(settings, work, prepared.splits[settings["split"]], prepared.form)
     _save(work.folder / "completions.jsonl", completions)
     return {**counts}
 
@@ -198,7 +207,7 @@ def _ask(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
 def _curate(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     prepared = work.prepared()
     curated = curate(
-        prepared.splits["train"],
+        prepared.splits[settings["split"]],
         load_completions(work.needs["annotate"]),
         prepared.form,
         CurateSpec(**settings["curate"]),
@@ -223,21 +232,22 @@ def _train(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
         raise TrainingError(
             f"there is no rationale to train on: none was kept, or the split '{settings['split']}' has none"
         )
-    by_question: dict[str, list[Rationale]] = {}
-    for rationale in rationales:
-        by_question.setdefault(rationale.question_id, []).append(rationale)
-    method = method_of(settings["method"])
-    groups = [
-        group
-        for question in questions
-        if question.id in by_question
-        for group in method.examples(settings["stage"], question, by_question[question.id], prepared.form)
-    ]
+    groups = _groups(settings, questions, rationales, prepared.form)
+    dev: list[tuple[Example, ...]] = []
+    if "dev rationales" in work.needs:
+        dev = _groups(
+            settings, prepared.splits["dev"], load_rationales(work.needs["dev rationales"]), prepared.form
+        )
+        if not dev:
+            raise TrainingError(
+                "no rationale was kept on dev, so a learning rate cannot be chosen there: give one "
+                "train.learning_rate instead of a list, or rationales for dev"
+            )
     rate = settings["learning_rate"]
     if rate is None:
         rate = json.loads((work.needs["choice"] / "choice.json").read_text(encoding="utf-8"))["learning_rate"]
     return {
-        "questions": len(by_question),
+        "questions": len({rationale.question_id for rationale in rationales}),
         **train(
             student_of(settings["student"]),
             groups,
@@ -247,8 +257,29 @@ def _train(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
             folder=work.folder,
             progress=work.progress,
             start=work.needs["start"] / "model" if "start" in work.needs else None,
+            dev=dev,
         ),
     }
+
+
+def _groups(
+    settings: Mapping[str, Any],
+    questions: Sequence[Question],
+    rationales: Sequence[Rationale],
+    form: AnswerForm,
+) -> list[tuple[Example, ...]]:
+    """What a stage is trained on: every question that has a rationale, whether or not the method reads it,
+    so that all methods see the same questions."""
+    by_question: dict[str, list[Rationale]] = {}
+    for rationale in rationales:
+        by_question.setdefault(rationale.question_id, []).append(rationale)
+    method = method_of(settings["method"])
+    return [
+        group
+        for question in questions
+        if question.id in by_question
+        for group in method.examples(settings["stage"], question, by_question[question.id], form)
+    ]
 
 
 def _predict(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
@@ -274,13 +305,7 @@ def _predict(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
         predictions = predict(questions, method, completers, sampling, ledger, work.progress, texts)
     _save(work.folder / "predictions.jsonl", predictions)
     judged = judge_all(questions, predictions, prepared.form)
-    return {
-        "n": len(judged),
-        "correct": sum(row.verdict.name == "correct" for row in judged),
-        "training_loss": sum(
-            _result(folder)["final_loss"] for role, folder in work.needs.items() if role.startswith("stage ")
-        ),
-    }
+    return {"n": len(judged), "correct": sum(row.verdict.name == "correct" for row in judged)}
 
 
 def _given(
@@ -305,14 +330,18 @@ def _result(folder: Path) -> dict[str, Any]:
 
 
 def _choose(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
-    """The learning rate with the most right answers on dev; of equals, the one with the lower training
-    loss: short trainings of a hard task may all still be at chance."""
+    """The learning rate whose short trainings have the lowest loss on dev, summed over a method's stages.
+
+    Accuracy would be the finer aim, but after a short training it is mostly chance.
+    """
     del settings
-    tried = []
-    for role, folder in sorted(work.needs.items()):
-        tried.append({"learning_rate": float(role.removeprefix("at ")), **_result(folder)})
-    best = max(tried, key=lambda trial: (trial["correct"], -trial["training_loss"]))
-    choice = {"learning_rate": best["learning_rate"], "tried": tried}
+    losses: dict[float, float] = {}
+    for role, folder in work.needs.items():
+        rate = float(role.split()[0])
+        losses[rate] = losses.get(rate, 0.0) + _result(folder)["dev_loss"]
+    best = {"learning_rate": min(losses, key=lambda rate: losses[rate])}
+    tried = [{"learning_rate": rate, "dev_loss": loss} for rate, loss in sorted(losses.items())]
+    choice = {**best, "tried": tried}
     write_text(work.folder / "choice.json", json.dumps(choice, indent=1))
     return choice
 

@@ -36,7 +36,8 @@ class Budget(Spec):
 
 
 class TrainSpec(Spec):
-    """How students are trained. A list of learning rates is searched on dev, per method."""
+    """How students are trained. Of a list of learning rates, each method gets the one with the lowest loss
+    on dev, whose questions the teacher then annotates too."""
 
     budget: Budget = Budget()
     learning_rate: float | tuple[float, ...] = 3e-4
@@ -73,10 +74,12 @@ def train(
     folder: Path,
     progress: Progress,
     start: Path | None = None,
+    dev: Sequence[tuple[Example, ...]] = (),
 ) -> dict[str, Any]:
     """Train `student` on `groups` and save it under `folder/model`; continues from a checkpoint there.
 
-    `start` is the folder of an already trained student to go on from; None starts as the spec says.
+    `start` is the folder of an already trained student to go on from; None starts as the spec says. The
+    mean loss on `dev`, if there is any, is measured at the end and decides nothing here.
 
     Returns steps, epochs, tokens (source + target, without padding), target_tokens, padding_efficiency,
     parameters, final_loss, seconds (of this call), too_long (examples left out).
@@ -90,6 +93,7 @@ def train(
     sizes = [_size(group, live.kind) for group in encoded]
     plan = batches.plan(sizes, spec.batch_tokens, spec.budget.unit, spec.budget.amount, seed)
     loss = trainer.fit(live, encoded, plan, spec, learning_rate, seed, folder, progress)
+    dev_loss = trainer.mean_loss(live, _encode(live, dev, spec)[0]) if dev else None
     live.save(folder / "model")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return {
@@ -101,6 +105,7 @@ def train(
         "padding_efficiency": plan.tokens / plan.padded,
         "parameters": sum(p.numel() for p in live.model.parameters()),
         "final_loss": loss,
+        "dev_loss": dev_loss,
         "examples": sum(map(len, encoded)),
         "too_long": too_long,
         "seconds": time.monotonic() - started,

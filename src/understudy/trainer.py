@@ -93,6 +93,25 @@ def fit(
     return _last_mean(trainer.state.log_history, len(plan.batches))
 
 
+def mean_loss(live: LiveStudent, groups: Sequence[Group], rows_per_batch: int = 32) -> float:
+    """Mean of `objective` over `groups`, each batch weighted by its target tokens."""
+    collate = _Collator(live)
+    device = next(live.model.parameters()).device
+    order = sorted(groups, key=lambda group: max(len(row["source"]) for row in group))
+    total = tokens = 0.0
+    live.model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(order), rows_per_batch):
+            inputs = {
+                name: t.to(device) for name, t in collate(order[start : start + rows_per_batch]).items()
+            }
+            labels, weights = inputs.pop("labels"), inputs.pop("token_weights")
+            count = float((labels != -100).sum())
+            total += count * float(objective(live.model(**inputs, use_cache=False).logits, labels, weights))
+            tokens += count
+    return total / tokens
+
+
 def _optimizer(spec: TrainSpec, learning_rate: float) -> tuple[Any, dict[str, Any]] | None:
     """What the Trainer makes its optimizer from; None for the AdamW of its arguments."""
     if spec.optimizer == "adamw":

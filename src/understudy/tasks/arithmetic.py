@@ -3,8 +3,8 @@
     Ann has 5 apples. Ann buys 3 more apples. Ben has 2 times as many apples as Ann. How many apples does
     Ben have now?    ->    5 + 3 = 8. 8 * 2 = 16.    ->    16
 
-Two to four operations; five in the out-of-distribution split "ood". Starts are 2 to 20, operands 2 to 9,
-every intermediate result is an integer from 0 to 20, so each number can be one token and a small model can
+Two to four operations; five in the out-of-distribution split "ood". Starts are 2 to 16, operands 2 to 9,
+every intermediate result is an integer from 0 to 16, so each number can be one token and a small model can
 learn the few hundred sums: they, not the reading, are what it learns last.
 
 The catch: two stories with other names may hide the same chain of numbers (about half of all short test
@@ -25,7 +25,7 @@ from understudy.types import Exemplar, Question
 
 __all__ = ["arithmetic"]
 
-LARGEST = 20
+LARGEST = 16
 OPERANDS = range(2, 10)
 COUNTS = {"teacher": 8000, "train": 8000, "dev": 400, "test": 600, "ood": 400}
 OPERATIONS = {split: (5,) if split == "ood" else (2, 3, 4) for split in COUNTS}
@@ -125,7 +125,7 @@ def _options(value: int, op: str) -> tuple[Step, ...]:
 
 def _chain(numbers: random.Random, length: int) -> list[Step]:
     steps: list[Step] = []
-    value = numbers.randint(2, 20)
+    value = numbers.randint(2, LARGEST)
     while len(steps) < length:
         options = _options(value, numbers.choice("++--*/"))
         if options:
