@@ -23,14 +23,14 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 # those below. A new module gets a line here, which is the moment to ask where it belongs.
 FLOORS = {
     1: ("types", "errors", "events", "answers", "statistics", "batches"),
-    2: ("roles", "prompts", "ledger", "store", "shelves", "rows"),
+    2: ("roles", "prompts", "ledger", "store", "shelves", "rows", "records"),
     3: (
         *shelves.SHELVES,
         *("annotate", "curate", "data", "train", "trainer", "optimizers", "evaluate", "judging", "steps"),
         *("report", "engines"),
     ),
     4: ("recipe", "graph", "reporting", "distill"),
-    5: ("cli", "console", "doctor", "catalogue"),
+    5: ("cli", "console", "doctor", "catalogue", "__main__"),
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 

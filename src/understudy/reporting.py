@@ -20,10 +20,10 @@ from understudy.engines.running import versions
 from understudy.evaluate import judge_all
 from understudy.graph import Arm, Graph
 from understudy.recipe.spec import CONTROL
+from understudy.records import load_predictions, load_rationales
 from understudy.report import Study
 from understudy.report.study import Role
 from understudy.statistics import wilson
-from understudy.steps import load_predictions, load_rationales
 from understudy.store import Store
 from understudy.types import Rationale
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from understudy.errors import TeacherError, TrainingError
 from understudy.evaluate import judge_all, predict
 from understudy.ledger import Ledger, transient
 from understudy.prompts import PromptSpec
+from understudy.records import load_completions, load_predictions, load_rationales, save
 from understudy.roles import Completer, Identity, Method, Source, Student, Teacher
 from understudy.store import MARK, write_text
 from understudy.train import Progress, TrainSpec, train
@@ -77,33 +78,6 @@ def method_of(settings: Mapping[str, Any]) -> Method:
 def student_of(settings: Mapping[str, Any]) -> Student:
     student: Student = _build("students", settings)
     return student
-
-
-# ---------------------------------------------------------------- records on disk
-
-
-def _save(path: Path, records: Iterable[Any]) -> None:
-    write_text(path, "".join(json.dumps(dataclasses.asdict(record)) + "\n" for record in records))
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8") as stream:
-        return [json.loads(line) for line in stream]
-
-
-def load_rationales(folder: Path) -> list[Rationale]:
-    return [Rationale(**row) for row in _rows(folder / "rationales.jsonl")]
-
-
-def load_completions(folder: Path) -> list[Completion]:
-    return [Completion(**row) for row in _rows(folder / "completions.jsonl")]
-
-
-def load_predictions(folder: Path) -> list[Prediction]:
-    return [
-        Prediction(row["question_id"], tuple(Written(**part) for part in row["written"]))
-        for row in _rows(folder / "predictions.jsonl")
-    ]
 
 
 # ---------------------------------------------------------------- the kinds
@@ -185,7 +159,7 @@ class _Named:
 def _annotate(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     prepared = work.prepared()
     completions, counts = _complete(settings, work, prepared.splits[settings["split"]], prepared.form)
-    _save(work.folder / "completions.jsonl", completions)
+    save(work.folder / "completions.jsonl", completions)
     return {**counts}
 
 
@@ -194,7 +168,7 @@ def _ask(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     prepared = work.prepared()
     completions, counts = _complete(settings, work, prepared.splits[settings["split"]], prepared.form)
     answered = [c for c in completions if c.finish_reason not in ("error", "content_filter")]
-    _save(
+    save(
         work.folder / "predictions.jsonl",
         [
             Prediction(c.question_id, (Written("teacher", c.text, c.finish_reason, c.completion_tokens),))
@@ -213,7 +187,7 @@ def _curate(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
         CurateSpec(**settings["curate"]),
         settings["teacher"],
     )
-    _save(work.folder / "rationales.jsonl", curated.rationales)
+    save(work.folder / "rationales.jsonl", curated.rationales)
     return {
         field.name: getattr(curated, field.name)
         for field in dataclasses.fields(curated)
@@ -303,7 +277,7 @@ def _predict(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     with Ledger(work.ledger, run=work.folder.name) as ledger:
         texts = None if given is None else {settings["given"]: given}
         predictions = predict(questions, method, completers, sampling, ledger, work.progress, texts)
-    _save(work.folder / "predictions.jsonl", predictions)
+    save(work.folder / "predictions.jsonl", predictions)
     judged = judge_all(questions, predictions, prepared.form)
     return {"n": len(judged), "correct": sum(row.verdict.name == "correct" for row in judged)}
 

@@ -181,8 +181,10 @@ def _logged(path: Path) -> Iterator[None]:
 
 def _stop(pool: ProcessPoolExecutor) -> None:
     """Leave no worker behind, whatever ended the run; a step that is cut short continues next time."""
-    pool.shutdown(wait=False, cancel_futures=True)
-    for worker in multiprocessing.active_children():
+    workers = multiprocessing.active_children()
+    for worker in workers:
         worker.terminate()
-    for worker in multiprocessing.active_children():
+    # The pool's own thread collects the workers; waiting for it leaves none half collected.
+    pool.shutdown(wait=True, cancel_futures=True)
+    for worker in workers:
         worker.join(5)

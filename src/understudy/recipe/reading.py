@@ -15,7 +15,7 @@ from understudy.errors import RecipeError
 from understudy.recipe.problems import problems, shown
 from understudy.recipe.spec import CONTROL, CombinationError, MethodEntry, Recipe, StudentEntry
 from understudy.recipe.text import Keys, Problem, dotted, read
-from understudy.roles import Method, Spec, Student, Teacher
+from understudy.roles import Method, Spec, Student, Task, Teacher
 from understudy.train import TrainSpec
 
 
@@ -54,7 +54,7 @@ def parse_recipe(
         document.refuse([*found, *error.problems])
         raise
     document.refuse([*found, *_misread(document.values, recipe.written(), ())])
-    return _with_control(recipe)
+    return _with_prompt(_with_control(recipe), document.values)
 
 
 def builtin(name: str) -> str:
@@ -87,6 +87,20 @@ def _with_control(recipe: Recipe) -> Recipe:
     control = MethodEntry(label=CONTROL, method=shelves.load("methods", CONTROL)(name=CONTROL))
     note = f"The recipe did not name the control {CONTROL}, which is never optional: it was added."
     return recipe.model_copy(update={"methods": (control, *recipe.methods), "notes": (*recipe.notes, note)})
+
+
+def _with_prompt(recipe: Recipe, written: Mapping[str, Any]) -> Recipe:
+    """A task without exemplars is asked zero-shot, unless the recipe itself asks for examples."""
+    task: Task = shelves.load("tasks", recipe.task.name)
+    if task.exemplars or recipe.prompt.style != "few_shot":
+        return recipe
+    if "style" in (written.get("prompt") or {}):
+        raise RecipeError(
+            f"the task '{task.name}' has no exemplars to show: write 'prompt: {{style: zero_shot}}'"
+        )
+    note = f"The task {task.name} has no exemplars, so its prompt is zero-shot."
+    prompt = recipe.prompt.model_copy(update={"style": "zero_shot"})
+    return recipe.model_copy(update={"prompt": prompt, "notes": (*recipe.notes, note)})
 
 
 # ---------------------------------------------------------------- sections that name a thing on a shelf
