@@ -55,7 +55,12 @@ curate: {right_answer: false, complete: false}
 students:
   - {name: causal, config: tiny}
 methods: [answer_only, {name: answer_only, label: twice, budget: 2}, two_stage]
-train: {budget: {unit: steps, amount: 4}, learning_rate: [1e-3, 2e-3], batch_tokens: 1024, precision: fp32}
+train:
+  budget: {unit: steps, amount: 4}
+  learning_rate: [1e-3, 2e-3]
+  search_share: 1  # the first step is warm-up, so a search of one step would not tell rates apart
+  batch_tokens: 1024
+  precision: fp32
 evaluate: {splits: [test, ood], max_new_tokens: 12, teacher: true}
 """
 
@@ -287,16 +292,52 @@ def test_learning_rates_are_chosen_on_dev_and_recorded(taught: Outcome) -> None:
     chosen = taught.report["manifest"]["learning_rates"]
     assert len(chosen) == 2, "the control and its double share one search"
     for choice in chosen.values():
-        tried = {trial["learning_rate"]: trial["correct"] for trial in choice["tried"]}
+        tried = {trial["learning_rate"]: trial["dev_loss"] for trial in choice["tried"]}
         assert set(tried) == {1e-3, 2e-3}
-        assert {trial["n"] for trial in choice["tried"]} == {10}
-        best = [rate for rate, correct in tried.items() if correct == max(tried.values())]
-        assert choice["learning_rate"] == min(best)
+        assert all(loss > 0 for loss in tried.values())
+        assert tried[1e-3] != tried[2e-3], "the toy must tell the two apart"
+        assert choice["learning_rate"] == min(tried, key=lambda rate: tried[rate])
     used = {
         row["method"]: row["training"]["learning_rate"] for row in taught.report["rows"] if row["training"]
     }
     assert set(used.values()) <= {choice["learning_rate"] for choice in chosen.values()}
     assert used["answer_only"] == used["twice"]
+
+
+def test_a_rates_loss_on_dev_is_summed_over_the_stages_of_its_method(taught: Outcome) -> None:
+    marks = {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in taught.html.parent.glob("steps/*/step.json")
+    }
+    losses: dict[tuple[str, float], dict[str, float]] = {}
+    for mark in marks.values():
+        if mark["kind"] != "train" or "dev rationales" not in mark["needs"]:
+            continue
+        settings = mark["settings"]
+        found = losses.setdefault((settings["method"]["name"], settings["learning_rate"]), {})
+        found[settings["stage"]] = mark["result"]["dev_loss"]
+    assert set(losses) == {(name, rate) for name in ("answer_only", "two_stage") for rate in (1e-3, 2e-3)}
+    assert all(
+        set(found) == {"rationale", "answer"} for (name, _), found in losses.items() if name != "answer_only"
+    )
+    chosen = taught.report["manifest"]["learning_rates"].values()
+    told = sorted(trial["dev_loss"] for choice in chosen for trial in choice["tried"])
+    assert told == pytest.approx(sorted(sum(found.values()) for found in losses.values()))
+
+
+def test_only_the_search_measures_a_loss_on_dev(taught: Outcome, first: Outcome) -> None:
+    """Dev's rationales are asked for where a rate is searched, and nobody is trained on them."""
+    for outcome, splits in ((taught, {"train", "dev"}), (first, {"train"})):
+        marks = [
+            json.loads(path.read_text(encoding="utf-8"))
+            for path in outcome.html.parent.glob("steps/*/step.json")
+        ]
+        assert {mark["settings"]["split"] for mark in marks if mark["kind"] == "annotate"} == splits
+        assert {mark["settings"]["split"] for mark in marks if mark["kind"] == "curate"} == splits
+        trained = [mark for mark in marks if mark["kind"] == "train"]
+        assert {mark["settings"]["split"] for mark in trained} <= {"train", "teacher"}
+        for mark in trained:
+            assert (mark["result"]["dev_loss"] is not None) == ("dev rationales" in mark["needs"])
 
 
 def test_twice_the_budget_is_twice_the_steps(taught: Outcome) -> None:
@@ -336,6 +377,17 @@ Files = dict[str, str]
 Bad = tuple[type[UnderstudyError], str, Files, Callable[[], tuple[str, ...]], set[str]]
 
 WRONG = lines([{"question": row["question"], "rationale": "The answer is 77."} for row in ROWS])
+
+# Dev is cut from the end of train.
+RIGHT_BUT_FOR_DEV = lines(
+    [
+        {
+            "question": row["question"],
+            "rationale": f"{row['rationale']} The answer is {row['answer'] if n < 10 else 77}.",
+        }
+        for n, row in enumerate(ROWS)
+    ]
+)
 
 BAD: dict[str, Bad] = {
     # what is wrong: (error, its sentence, files that differ, overrides, kinds of steps that are kept)
@@ -401,6 +453,17 @@ BAD: dict[str, Bad] = {
         "there is no rationale to train on",
         {"recorded.jsonl": WRONG},
         lambda: ("teacher={name: recorded, path: recorded.jsonl}",),
+        {"data", "annotate", "curate"},
+    ),
+    "no rationale on dev is right": (
+        TrainingError,
+        "no rationale was kept on dev, so a learning rate cannot be chosen there",
+        {"recorded.jsonl": RIGHT_BUT_FOR_DEV},
+        lambda: (
+            "teacher={name: recorded, path: recorded.jsonl}",
+            "data.dev=2",
+            "train.learning_rate=[1e-3, 2e-3]",
+        ),
         {"data", "annotate", "curate"},
     ),
     "an unreachable server": (

@@ -131,8 +131,9 @@ def test_a_changed_key_runs_again_only_what_depends_on_it(change: str, again: se
 
 
 SEARCHED_CHANGES = {
-    # What is generated on dev decides the learning rate, so everything trained hangs on it.
-    "evaluate.max_new_tokens=99": {"predict", "choose", "train"},
+    # The loss on dev decides the learning rate, and nothing is generated for that.
+    "evaluate.max_new_tokens=99": {"predict"},
+    "curate.per_question=1": {"curate", "predict", "choose", "train"},
     "train.search_share=0.9": {"predict", "choose", "train"},
     "train.learning_rate=[1e-3]": {"predict", "train"},
     "train.learning_rate=[2e-3, 1e-3]": set(),
@@ -224,9 +225,54 @@ def test_three_students_by_four_methods_share_one_annotation() -> None:
     four = "[answer_only, single_stage, two_stage, step_by_step]"
     made = graph(SEARCHED, f"students={three}", f"methods={four}")
     parts = [part(step) for step in made.steps]
-    assert [parts.count(name) for name in ("data", "annotate", "curate")] == [1, 1, 1]
+    assert parts.count("data") == 1
+    rationales = [
+        (step.kind, step.settings["split"]) for step in made.steps if step.kind in {"annotate", "curate"}
+    ]
+    assert sorted(rationales) == [
+        (kind, split) for kind in ("annotate", "curate") for split in ("dev", "train")
+    ]
     assert parts.count("choose") == 12
     assert len([arm for arm in made.arms if not arm.upper_bound]) == 3 * 4 * len(made.recipe.evaluate.splits)
+
+
+def test_the_loss_on_dev_decides_a_searched_rate_and_nothing_else() -> None:
+    made = graph(SEARCHED)
+    (on_dev,) = (step for step in made.steps if step.name == "curate/dev")
+    assert on_dev.needs["annotate"].settings == {**made.annotate.settings, "split": "dev"}
+    assert on_dev.settings == {**made.curate.settings, "split": "dev"}
+    searched = {need.hash for step in made.steps if step.kind == "choose" for need in step.needs.values()}
+    readers = {step.hash for step in made.steps if on_dev.hash in {need.hash for need in step.needs.values()}}
+    assert readers == searched
+    assert all(made.curate in step.needs.values() for step in made.steps if step.hash in searched)
+    assert not [step for step in made.steps if step.kind == "predict" and step.settings["split"] == "dev"]
+
+
+def test_without_a_search_nobody_asks_about_dev() -> None:
+    assert not [step for step in graph(PLAIN).steps if step.settings.get("split") == "dev"]
+
+
+def test_a_rate_list_of_one_method_alone_annotates_dev_once() -> None:
+    made = graph(PLAIN, "methods.1={name: single_stage, learning_rate: [1e-3, 2e-3]}")
+    assert [step.name for step in made.steps if step.settings.get("split") == "dev"] == [
+        "annotate/dev",
+        "curate/dev",
+    ]
+
+
+def test_a_warm_started_stage_needs_the_stage_before_it_at_the_same_rate() -> None:
+    warm = "methods=[answer_only, {name: two_stage, warm_start: true}]"
+    (arm,) = (
+        arm for arm in graph(PLAIN, warm, "evaluate={splits: [test]}").arms if arm.method.label == "two_stage"
+    )
+    assert arm.trained["answer"].needs["start"] is arm.trained["rationale"]
+    assert "start" not in arm.trained["rationale"].needs
+    starts = [step for step in graph(SEARCHED, warm).steps if "start" in step.needs]
+    assert len(starts) == 3, "one for each rate, and the one that is reported"
+    for step in starts:
+        assert step.settings["stage"] == "answer"
+        assert step.needs["start"].settings["learning_rate"] == step.settings["learning_rate"]
+    assert not [step for step in graph(PLAIN).steps if "start" in step.needs]
 
 
 def test_a_method_more_adds_its_own_steps_and_no_others() -> None:

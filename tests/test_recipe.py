@@ -123,6 +123,33 @@ def test_a_control_under_another_label_is_a_control() -> None:
     assert recipe.notes == ()
 
 
+OWN_FILE = SMALL.replace("task: arithmetic", "task: {name: jsonl, path: train.jsonl}")
+
+
+def test_a_task_without_exemplars_is_asked_zero_shot_and_said() -> None:
+    recipe = parse(OWN_FILE, "prompt.exemplars=2")
+    assert recipe.prompt.style == "zero_shot"
+    assert recipe.prompt.exemplars == 2, "what the recipe says beside the style stays"
+    assert recipe.notes == ("The task jsonl has no exemplars, so its prompt is zero-shot.",)
+    assert parse().prompt.style == "few_shot", "a task with exemplars shows them"
+
+
+@pytest.mark.parametrize("style", ["zero_shot", "bare"])
+def test_a_style_that_needs_no_exemplars_stays_and_needs_no_note(style: str) -> None:
+    recipe = parse(OWN_FILE, f"prompt.style={style}")
+    assert (recipe.prompt.style, recipe.notes) == (style, ())
+
+
+@pytest.mark.parametrize("written", ["in the file", "as an override"])
+def test_examples_that_a_task_does_not_have_are_refused(written: str) -> None:
+    text, overrides = OWN_FILE, ["prompt.style=few_shot"]
+    if written == "in the file":
+        text, overrides = OWN_FILE + "prompt: {style: few_shot}\n", []
+    message = refusal(text, overrides)
+    assert "the task 'jsonl' has no exemplars to show: write 'prompt: {style: zero_shot}'" in message
+    assert "\n" not in message
+
+
 def test_a_thing_from_outside_is_reached_by_its_dotted_name() -> None:
     recipe = parse(SMALL, "teacher={name: toys.apprentice}", "prompt.style=bare")
     assert isinstance(recipe.teacher, Apprentice)

@@ -18,7 +18,7 @@ from understudy.methods.step_by_step import StepByStep
 from understudy.optimizers import split
 from understudy.students.causal import LiveCausal
 from understudy.train import Budget, Progress, TrainSpec, train
-from understudy.trainer import COMPLETE, objective, token_weights, use_bf16
+from understudy.trainer import COMPLETE, mean_loss, objective, token_weights, use_bf16
 from understudy.types import Example
 
 NAMES = tuple(STUDENTS)
@@ -48,6 +48,7 @@ def go(
     rate: float = 3e-3,
     seed: int = 0,
     progress: Progress = quiet,
+    **more: Any,
 ) -> dict[str, Any]:
     return train(
         scratch(name),
@@ -57,6 +58,7 @@ def go(
         seed=seed,
         folder=folder,
         progress=progress,
+        **more,
     )
 
 
@@ -242,6 +244,61 @@ def test_muon_trains_otherwise_than_adamw(tmp_path: Path) -> None:
     result = go(tmp_path / "muon", settings=spec(30, optimizer="muon", checkpoints=2))
     assert result["final_loss"] < 1
     assert not equal(tmp_path / "adamw", tmp_path / "muon")
+
+
+# ---------------------------------------------------------------- the loss on dev
+
+
+HELD_OUT = [
+    Example("dev1", "Question: 1 + 4? Answer:", "The answer is 5."),
+    Example("dev2", "Question: 3 + 3? Answer:", "The answer is 7 or 3 or 5."),
+    Example("dev3", "Question: 5 + 2 + 4? Answer:", "7."),
+]
+"""Targets of three lengths, so that a mean over examples is another number than the mean over tokens."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_loss_on_dev_is_the_mean_over_its_target_tokens(tmp_path: Path, name: str) -> None:
+    dev = [(example,) for example in HELD_OUT]
+    result = go(tmp_path, name, dev=dev)
+    live: Any = scratch(name).load(tmp_path / "model")
+    live.model.eval()
+    wanted = loss_of(live, HELD_OUT)
+    assert result["dev_loss"] == pytest.approx(wanted, rel=1e-5)
+    assert abs(wanted - sum(loss_of(live, [e]) for e in HELD_OUT) / 3) > 1e-3, "the toy must tell them apart"
+    one_by_one = mean_loss(live, [tuple(live.encode([e])) for e in HELD_OUT], rows_per_batch=1)
+    assert one_by_one == pytest.approx(wanted, rel=1e-5), "how dev is cut into batches does not matter"
+
+
+def test_the_loss_on_dev_of_two_objectives_is_weighed_as_in_training(tmp_path: Path) -> None:
+    method = StepByStep(rationale_weight=0.2)
+    (group,) = method.examples("predict", NUMBER, [rationale(NUMBER)], "number")
+    result = go(tmp_path, groups=[*GROUPS, group], dev=[group])
+    live: Any = scratch("causal").load(tmp_path / "model")
+    live.model.eval()
+    predict, explain = (loss_of(live, [example]) for example in group)
+    assert result["dev_loss"] == pytest.approx(0.8 * predict + 0.2 * explain, rel=1e-5)
+
+
+def test_the_loss_on_dev_changes_nothing_that_is_trained(tmp_path: Path) -> None:
+    with_dev = go(tmp_path / "dev", dev=[(example,) for example in HELD_OUT])
+    without = go(tmp_path / "none")
+    assert with_dev["dev_loss"] > 0
+    assert without["dev_loss"] is None
+    assert equal(tmp_path / "dev", tmp_path / "none")
+
+
+# ---------------------------------------------------------------- where a training starts
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_warm_start_goes_on_from_the_weights_it_is_given(tmp_path: Path, name: str) -> None:
+    go(tmp_path / "first", name)
+    # A rate of zero trains nothing, so the weights it ends with are those it began with.
+    go(tmp_path / "warm", name, spec(1), rate=0.0, seed=1, start=tmp_path / "first" / "model")
+    go(tmp_path / "cold", name, spec(1), rate=0.0, seed=1)
+    assert equal(tmp_path / "warm", tmp_path / "first")
+    assert not equal(tmp_path / "cold", tmp_path / "first")
 
 
 # ---------------------------------------------------------------- seeds

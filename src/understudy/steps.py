@@ -217,6 +217,12 @@ def _train(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
                 "no rationale was kept on dev, so a learning rate cannot be chosen there: give one "
                 "train.learning_rate instead of a list, or rationales for dev"
             )
+    related = [
+        group
+        for stage in method_of(settings["method"]).stages()
+        if stage.name != settings["stage"]
+        for group in _groups({**settings, "stage": stage.name}, questions, rationales, prepared.form)
+    ]
     rate = settings["learning_rate"]
     if rate is None:
         rate = json.loads((work.needs["choice"] / "choice.json").read_text(encoding="utf-8"))["learning_rate"]
@@ -232,6 +238,7 @@ def _train(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
             progress=work.progress,
             start=work.needs["start"] / "model" if "start" in work.needs else None,
             dev=dev,
+            related=related,
         ),
     }
 
@@ -313,7 +320,7 @@ def _choose(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     for role, folder in work.needs.items():
         rate = float(role.split()[0])
         losses[rate] = losses.get(rate, 0.0) + _result(folder)["dev_loss"]
-    best = {"learning_rate": min(losses, key=lambda rate: losses[rate])}
+    best = {"learning_rate": min(losses, key=lambda rate: (losses[rate], rate))}
     tried = [{"learning_rate": rate, "dev_loss": loss} for rate, loss in sorted(losses.items())]
     choice = {**best, "tried": tried}
     write_text(work.folder / "choice.json", json.dumps(choice, indent=1))

@@ -75,19 +75,23 @@ def train(
     progress: Progress,
     start: Path | None = None,
     dev: Sequence[tuple[Example, ...]] = (),
+    related: Sequence[tuple[Example, ...]] = (),
 ) -> dict[str, Any]:
     """Train `student` on `groups` and save it under `folder/model`; continues from a checkpoint there.
 
     `start` is the folder of an already trained student to go on from; None starts as the spec says. The
-    mean loss on `dev`, if there is any, is measured at the end and decides nothing here.
+    mean loss on `dev`, if there is any, is measured at the end and decides nothing here. The texts of
+    `related`, the groups of the method's other stages, enter a from-scratch vocabulary: a stage that goes
+    on from another's weights must find its own words there.
 
-    Returns steps, epochs, tokens (source + target, without padding), target_tokens, padding_efficiency,
-    parameters, final_loss, seconds (of this call), too_long (examples left out).
+    Returns learning_rate, steps, epochs, tokens (source + target, without padding), target_tokens,
+    padding_efficiency, parameters, final_loss, dev_loss, examples, too_long (examples left out), seconds
+    (of this call).
     """
     from understudy import trainer
 
     started = time.monotonic()
-    texts = [text for group in groups for e in group for text in (e.source, f" {e.target}")]
+    texts = [t for group in (*groups, *related) for e in group for t in (e.source, f" {e.target}")]
     live = student.load(start) if start else student.create(texts, seed)
     encoded, too_long = _encode(live, groups, spec)
     sizes = [_size(group, live.kind) for group in encoded]
