@@ -485,3 +485,8 @@ def test_recipes_for_users_are_valid(path: Path) -> None:
     recipe = load_recipe(path, (), {})
     assert recipe.notes == ()
     assert parse_recipe(recipe.dump(), path.name, (), {}) == recipe
+
+
+def test_a_section_that_only_an_override_brings_in_is_placed_in_the_override() -> None:
+    with pytest.raises(RecipeError, match=r"in the override trian\.budget=3: unknown key 'trian'"):
+        parse_recipe(builtin("demo_arithmetic"), "r.yaml", ("trian.budget=3",), {})

@@ -252,6 +252,9 @@ def _override(document: Document, override: str) -> None:
         del document.places[old]
     node = _compose(text, place)
     document.places[keys] = place
+    for length in range(1, len(keys)):
+        # A section that only the override brought in stands nowhere in the file.
+        document.places.setdefault(keys[:length], place)
     holder[keys[-1]] = None if node is None else _value(document, node, keys, place)
     _check_key(document, keys)
 
