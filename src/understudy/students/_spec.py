@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection
 from pathlib import Path
 
@@ -32,9 +33,9 @@ class Origin(Student):
         return self
 
     @classmethod
+    @abstractmethod
     def shapes(cls) -> Collection[str]:
         """The names that `config` may take."""
-        raise NotImplementedError
 
     def describe(self) -> str:
         if self.checkpoint is not None:
