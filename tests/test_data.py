@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from understudy.contamination import LEVELS, Level
 from understudy.data import DataSpec, Prepared, load_prepared, load_questions, prepare
 from understudy.errors import DataError, StoreError
 from understudy.roles import Source, Task
@@ -133,7 +134,7 @@ def test_overlap_with_an_evaluation_split_is_an_error(where: str) -> None:
     prepared = run(toy(splits), extra=("teacher",), overlap="drop")
     assert texts(prepared.splits[where]) == texts(tuple(splits[where][:-2]))
     assert len(prepared.splits["test"]) == 5
-    assert f"2 questions of test occur also in {where}; removed from {where}." in prepared.notes
+    assert f"2 questions of test occur also in {where} (2 exact); 2 removed from {where}." in prepared.notes
 
 
 def test_overlap_of_dev_and_train_is_removed_from_train() -> None:
@@ -142,6 +143,85 @@ def test_overlap_of_dev_and_train_is_removed_from_train() -> None:
         run(toy(splits))
     prepared = run(toy(splits), overlap="drop")
     assert [len(prepared.splits[name]) for name in ("train", "dev")] == [9, 5]
+
+
+SEVEN = "Ann has seven red pens"
+CHOICES = ("up", "down")
+LONG = "on Monday she gives two of them to Ben and on Tuesday she buys three"
+ALIKE: dict[Level, tuple[Question, Question]] = {
+    "exact": (Question(SEVEN, "1"), Question(f" {SEVEN}", "1")),
+    "normalised": (Question(SEVEN, "1"), Question(f"{SEVEN.upper()}!", "1")),
+    "13-gram": (Question(f"{SEVEN}, {LONG}", "1"), Question(f"Cara has four caps, {LONG}", "1")),
+    # 8 runs of five words in the one, 7 of the same in the other.
+    "near": (
+        Question(f"{SEVEN} and buys two more for Ben now", "1"),
+        Question(f"{SEVEN} and buys two more for Ben", "1"),
+    ),
+}
+
+
+@pytest.mark.parametrize("by", LEVELS)
+@pytest.mark.parametrize("how", LEVELS)
+def test_what_counts_as_the_same_question(how: Level, by: Level) -> None:
+    held_out, trained = ALIKE[how]
+    task = toy({"train": [*sums(1, 5), trained], "dev": sums(51, 2), "test": [*sums(101, 2), held_out]})
+    prepared = run(task, overlap="drop", overlap_by=by)
+    assert len(prepared.splits["train"]) == (5 if LEVELS.index(how) <= LEVELS.index(by) else 6)
+
+
+def test_other_options_are_the_same_question_unless_options_count() -> None:
+    def which(*choices: str) -> Question:
+        return Question("Which is it?", "A", choices, source=" ".join(choices))
+
+    splits = {
+        "train": [which("a", "b"), which("c", "d"), Question("What?", "A", CHOICES)],
+        "dev": [Question("Who?", "A", CHOICES)],
+        "test": [which("c", "d"), which("e", "f")],
+    }
+    task = toy(splits, "choice")
+    with pytest.raises(DataError) as raised:
+        run(task)
+    assert str(raised.value) == (
+        '2 questions of test occur also in train (first: c d: "Which is it?"); set data.overlap=drop to '
+        'remove them from train, or a stricter data.overlap_by ("exact" compares options too)'
+    )
+    prepared = run(task, overlap="drop")
+    assert texts(prepared.splits["train"]) == ["What?"]
+    assert "2 questions of test occur also in train (1 exact, 1 normalised); 2 removed from train." in (
+        prepared.notes
+    )
+    assert len(run(task, overlap="drop", overlap_by="exact").splits["train"]) == 2
+
+
+def test_an_error_shows_both_where_they_differ() -> None:
+    splits = {
+        "train": [*sums(1, 5), Question("Is ICE cold", "1", source="line 6")],
+        "test": [Question("Is ice cold?", "1", source="line 9")],
+    }
+    with pytest.raises(
+        DataError,
+        match=r'first: line 9: "Is ice cold\?", the same at level normalised as line 6: "Is ICE cold"',
+    ):
+        run(toy(splits))
+
+
+def test_a_dev_that_is_cut_from_train_shares_no_text_with_the_rest() -> None:
+    repeated = [Question("1 + 1 ?", "2"), *sums(11, 1)]
+    prepared = run(toy({"train": [*sums(1, 8), *repeated], "test": sums(101, 5)}), dev=2)
+    assert texts(prepared.splits["dev"]) == ["1 + 1 ?", "11 + 1?"]
+    assert texts(prepared.splits["train"]) == [f"{n} + 1?" for n in range(2, 9)]
+    assert prepared.notes == (
+        "dev is the last 2 of the 10 questions of train.",
+        "1 question of dev occurs also in train (1 normalised); 1 removed from train.",
+    )
+    assert (
+        len(
+            run(
+                toy({"train": [*sums(1, 8), *repeated], "test": sums(101, 5)}), dev=2, overlap_by="exact"
+            ).splits["train"]
+        )
+        == 8
+    )
 
 
 def test_the_full_test_split_counts_for_overlap_even_when_it_is_limited() -> None:

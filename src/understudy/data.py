@@ -2,13 +2,14 @@
 
 The catch is the order: duplicates first, then overlap with the evaluation splits, then dev is cut from the
 end of train, and only then limits apply, from the front. So train and dev never meet, and a smaller limit
-gives a prefix of what a larger one gives.
+gives a prefix of what a larger one gives. Duplicates are told by `Question.id`; overlap by `data.overlap_by`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from understudy.answers import canonical
+from understudy.contamination import LEVELS, Level, Match, overlaps
 from understudy.errors import DataError, StoreError
 from understudy.roles import Source, Spec, Task
 from understudy.rows import NoSplitError, read, read_text
@@ -34,6 +36,9 @@ class DataSpec(Spec):
     duplicates: Literal["error", "drop"] = "error"
     overlap: Literal["error", "drop"] = "error"
     """Questions of an evaluation split that also occur in train: "drop" removes them from train."""
+    overlap_by: Level = "normalised"
+    """Which questions count as the same there: "exact" compares options too, "normalised" the text alone, but
+    for case, punctuation and spacing; "13-gram" a run of 13 words; "near" most of the words."""
 
 
 Splits = dict[str, tuple[Question, ...]]
@@ -123,7 +128,7 @@ def prepare(
     if "dev" in splits and "dev" not in evaluation_splits:
         _keep_apart(splits, "dev", ["train"], spec, notes.append)
     if "dev" not in splits:
-        _cut_dev(splits, spec.dev, notes.append)
+        _cut_dev(splits, spec, notes.append)
     _limit(splits, spec, evaluation_splits, notes.append)
     return Prepared(form, {name: splits[name] for name in wanted}, tuple(notes))
 
@@ -177,28 +182,48 @@ def _distinct(split: str, questions: Sequence[Question], rule: str, note: Note) 
 
 def _keep_apart(splits: Splits, kept: str, others: Sequence[str], spec: DataSpec, note: Note) -> None:
     """No question of the split `kept` stays in the others: an error, or removed from the others."""
-    ids = {question.id for question in splits[kept]}
     for other in others:
-        shared = [question for question in splits[other] if question.id in ids]
-        if not shared:
+        found = overlaps(splits[kept], splits[other], spec.overlap_by)
+        if not found:
             continue
-        if len(shared) == len(splits[other]):
+        doomed = overlaps(splits[other], splits[kept], spec.overlap_by)
+        alike = any(match.level != "exact" for match in found.values())
+        stricter = ', or a stricter data.overlap_by ("exact" compares options too)' if alike else ""
+        if len(doomed) == len(splits[other]):
             raise DataError(
                 f"every question of {other} is also in {kept}; give each split its own file "
-                "(task.path= a folder or a split -> file mapping)"
+                f"(task.path= a folder or a split -> file mapping){stricter}"
             )
-        what = f"{_many(len(shared), f' of {kept}')} also in {other}"
+        what = f"{_many(len(found), f' of {kept}')} also in {other}"
         if spec.overlap == "error":
             raise DataError(
-                f"{what} (first: {_shown(shared[0])}); set data.overlap=drop to remove them from {other}"
+                f"{what} (first: {_first(splits[kept], found)}); "
+                f"set data.overlap=drop to remove them from {other}{stricter}"
             )
-        splits[other] = tuple(question for question in splits[other] if question.id not in ids)
-        note(f"{what}; removed from {other}.")
+        splits[other] = tuple(question for question in splits[other] if question.id not in doomed)
+        note(f"{what} ({_levels(found)}); {len(doomed)} removed from {other}.")
 
 
-def _cut_dev(splits: Splits, size: int | None, note: Note) -> None:
+def _first(questions: Sequence[Question], found: Mapping[str, Match]) -> str:
+    """The first question that was found, and its other where that is not the very same."""
+    question = next(question for question in questions if question.id in found)
+    match = found[question.id]
+    if match.level == "exact":
+        return _shown(question)
+    return f"{_shown(question)}, the same at level {match.level} as {_shown(match.question)}"
+
+
+def _levels(found: Mapping[str, Match]) -> str:
+    """ "2 exact, 1 normalised": each question at the strictest level."""
+    tally = Counter(match.level for match in found.values())
+    return ", ".join(f"{tally[level]} {level}" for level in LEVELS if tally[level])
+
+
+def _cut_dev(splits: Splits, spec: DataSpec, note: Note) -> None:
+    """Dev from the end of train. What it shares with the rest is removed there, whatever `overlap` says: it
+    is this cut that put the two apart."""
     train = splits["train"]
-    size = size or max(1, len(train) // 10)
+    size = spec.dev or max(1, len(train) // 10)
     if size >= len(train):
         raise DataError(
             f"dev is cut from train, whose {len(train)} questions are too few for a dev of {size}; "
@@ -206,6 +231,7 @@ def _cut_dev(splits: Splits, size: int | None, note: Note) -> None:
         )
     splits["train"], splits["dev"] = train[:-size], train[-size:]
     note(f"dev is the last {size} of the {len(train)} questions of train.")
+    _keep_apart(splits, "dev", ["train"], spec.model_copy(update={"overlap": "drop"}), note)
 
 
 def _limit(splits: Splits, spec: DataSpec, evaluation_splits: Sequence[str], note: Note) -> None:
@@ -221,14 +247,15 @@ def _form(task: Task, source: Source, splits: Splits) -> AnswerForm:
     """The form that was asked for, else the task's; choices make a text task a choice task."""
     if source.form or task.form != "text":
         return source.form or task.form
-    forms = {name: _inferred(questions) for name, questions in splits.items()}
+    forms = {name: inferred_form(questions) for name, questions in splits.items()}
     if len(set(forms.values())) > 1:
         found = ", ".join(f"{name}: {form}" for name, form in forms.items())
         raise DataError(f"the splits differ in the form of their answers ({found}); set task.form")
     return forms["train"]
 
 
-def _inferred(questions: Sequence[Question]) -> AnswerForm:
+def inferred_form(questions: Sequence[Question]) -> AnswerForm:
+    """What the golds look like: choices, yes or no, numbers, else text."""
     if any(question.choices for question in questions):
         return "choice"
     if all(question.answer in ("yes", "no") for question in questions):
