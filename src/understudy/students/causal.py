@@ -14,7 +14,7 @@ from understudy.roles import Generated
 from understudy.students import _live
 from understudy.students._shapes import CAUSAL, ROPE_THETA
 from understudy.students._spec import Origin
-from understudy.students._tokenizers import make_tokenizer
+from understudy.students._tokenizers import Continued, make_tokenizer
 from understudy.types import Example, Sampling
 
 __all__ = ["Causal"]
@@ -72,22 +72,16 @@ class LiveCausal:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self.codec = Continued(tokenizer)
         self.pad = _live.pad_id(tokenizer)
         self.ends = _live.end_ids(model, tokenizer)
         model.generation_config = _live.plain_generation(model, self.ends, self.pad)
 
-    def _sources(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids. Some tokenizers close every text; a prompt that is already closed is opened again."""
-        end = self.tokenizer.eos_token_id
-        rows: list[list[int]] = self.tokenizer(list(texts))["input_ids"]
-        return [row[:-1] if row and row[-1] == end else row for row in rows]
-
     def encode(self, examples: Sequence[Example]) -> list[Mapping[str, Any]]:
-        end = _live.closing_id(self.tokenizer)
-        sources = self._sources([example.source for example in examples])
-        targets = self.tokenizer([f" {e.target}" for e in examples], add_special_tokens=False)["input_ids"]
+        sources = self.codec.sources([example.source for example in examples])
+        targets = self.codec.targets([example.target for example in examples])
         return [
-            {"source": source, "target": [*target, end], "objective": e.objective, "weight": e.weight}
+            {"source": source, "target": target, "objective": e.objective, "weight": e.weight}
             for e, source, target in zip(examples, sources, targets, strict=True)
         ]
 
@@ -101,11 +95,11 @@ class LiveCausal:
         return {"input_ids": _live.pad(inputs, self.pad), "labels": _live.pad(labels, _live.IGNORED)}
 
     def source_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(row) for row in self._sources(texts)]
+        return [len(row) for row in self.codec.sources(texts)]
 
     def generate(self, sources: Sequence[str], sampling: Sampling) -> list[Generated]:
         """Continue every source in one batch, padded on the left."""
-        rows = [row or [self.pad] for row in self._sources(sources)]
+        rows = [row or [self.pad] for row in self.codec.sources(sources)]
         ids = _live.pad(rows, self.pad, left=True)
         mask = _live.pad([[1] * len(row) for row in rows], 0, left=True)
         device = next(self.model.parameters()).device
@@ -118,7 +112,7 @@ class LiveCausal:
                 **_live.generation_settings(sampling.temperature, sampling.top_p, sampling.max_tokens),
             )
         return [
-            _live.read_back(self.tokenizer, new, self.ends, len(row), sampling.stop)
+            _live.read_back(self.codec, new, self.ends, len(row), sampling.stop)
             for row, new in zip(rows, out[:, ids.shape[1] :].tolist(), strict=True)
         ]
 

@@ -1,7 +1,7 @@
 """seq2seq: encoder-decoder students (T5 family), from a checkpoint or from scratch.
 
-T5's tokenizer has no newline, braces, backslash, caret, tilde or less-than: they vanish or become <unk>.
-fp16 overflows on T5; training here is bf16 or fp32.
+T5's tokenizer has no newline, braces, backslash, caret, tilde, backtick or less-than: they vanish, unless
+texts are escaped. fp16 overflows on T5; training here is bf16 or fp32.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from understudy.errors import TrainingError
 from understudy.roles import Generated
-from understudy.students import _live
+from understudy.students import _escape, _live
 from understudy.students._shapes import SEQ2SEQ
 from understudy.students._spec import Origin
-from understudy.students._tokenizers import make_tokenizer
+from understudy.students._tokenizers import Closed, given_tokenizer, make_tokenizer
 from understudy.types import Example, Sampling
 
 __all__ = ["Seq2Seq"]
@@ -24,22 +25,45 @@ class Seq2Seq(Origin):
     """Give either `checkpoint` (a hub id or folder) or `config` (a named small shape)."""
 
     name: Literal["seq2seq"] = "seq2seq"
+    escape: bool | Literal["auto"] = "auto"
+    """Whether characters that T5's tokenizer cannot write get stand-ins, in sources and targets, which are
+    undone in what the student writes. "auto" is yes where a given tokenizer needs them and can write them."""
 
     @classmethod
     def shapes(cls) -> Collection[str]:
         return SEQ2SEQ
 
+    def codec(self) -> Closed | None:
+        """How the student will read and write, without its weights; None if its tokenizer is trained here."""
+        tokenizer = given_tokenizer(self)
+        if tokenizer is None:
+            return None
+        before = _escape.saved(Path(self.checkpoint)) if self.checkpoint is not None else None
+        helps = _escape.helps(tokenizer) if before is None else before
+        return self._checked(Closed(tokenizer, helps if self.escape == "auto" else self.escape))
+
+    def _checked(self, codec: Closed) -> Closed:
+        if codec.escapes and not _escape.can_carry(codec.tokenizer):
+            raise TrainingError(
+                f"the student '{self.name}' cannot escape its texts, for its tokenizer cannot write the "
+                "stand-ins: set escape to auto or false"
+            )
+        return codec
+
     def create(self, texts: Sequence[str], seed: int) -> LiveSeq2Seq:
         import torch
-        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
+        from transformers import AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
 
         torch.manual_seed(seed)
-        if self.checkpoint is not None:
-            model = _live.load_model(AutoModelForSeq2SeqLM, self.checkpoint, self.revision)
-            return LiveSeq2Seq(model, _live.load_pretrained(AutoTokenizer, self.checkpoint, self.revision))
+        codec = self.codec()
+        if self.checkpoint is not None and codec is not None:
+            return LiveSeq2Seq(_live.load_model(AutoModelForSeq2SeqLM, self.checkpoint, self.revision), codec)
         shape = SEQ2SEQ[str(self.config)]
-        # A decoder's target opens its own text, without the space that would join it to the source.
-        tokenizer = make_tokenizer(self.tokenizer, [text.lstrip() for text in texts], self.vocabulary)
+        if codec is None:
+            # A decoder's target opens its own text, without the space that would join it to the source.
+            own = make_tokenizer(self.tokenizer, [text.lstrip() for text in texts], self.vocabulary)
+            codec = self._checked(Closed(own, self.escape is True))
+        tokenizer = codec.tokenizer
         config = T5Config(
             vocab_size=len(tokenizer),
             d_model=shape["d_model"],
@@ -55,13 +79,14 @@ class Seq2Seq(Origin):
             pad_token_id=_live.pad_id(tokenizer),
             attn_implementation="sdpa" if torch.cuda.is_available() else "eager",
         )
-        return LiveSeq2Seq(T5ForConditionalGeneration(config), tokenizer)
+        return LiveSeq2Seq(T5ForConditionalGeneration(config), codec)
 
     def load(self, folder: Path) -> LiveSeq2Seq:
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
         model = _live.load_model(AutoModelForSeq2SeqLM, str(folder), None)
-        return LiveSeq2Seq(model, _live.load_pretrained(AutoTokenizer, str(folder), None))
+        tokenizer = _live.load_pretrained(AutoTokenizer, str(folder), None)
+        return LiveSeq2Seq(model, Closed(tokenizer, _escape.saved(folder) or False))
 
 
 class LiveSeq2Seq:
@@ -69,22 +94,17 @@ class LiveSeq2Seq:
 
     kind = "seq2seq"
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, codec: Closed) -> None:
         self.model = model
-        self.tokenizer = tokenizer
-        self.pad = _live.pad_id(tokenizer)
-        self.ends = _live.end_ids(model, tokenizer)
+        self.codec = codec
+        self.tokenizer = codec.tokenizer
+        self.pad = _live.pad_id(self.tokenizer)
+        self.ends = _live.end_ids(model, self.tokenizer)
         model.generation_config = _live.plain_generation(model, self.ends, self.pad)
 
-    def _closed(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids with exactly one end of text, whether or not the tokenizer adds it (T5's does)."""
-        end = _live.closing_id(self.tokenizer)
-        rows: list[list[int]] = self.tokenizer(list(texts))["input_ids"]
-        return [row if row and row[-1] == end else [*row, end] for row in rows]
-
     def encode(self, examples: Sequence[Example]) -> list[Mapping[str, Any]]:
-        sources = self._closed([example.source for example in examples])
-        targets = self._closed([example.target for example in examples])
+        sources = self.codec.sources([example.source for example in examples])
+        targets = self.codec.targets([example.target for example in examples])
         return [
             {"source": source, "target": target, "objective": e.objective, "weight": e.weight}
             for e, source, target in zip(examples, sources, targets, strict=True)
@@ -104,11 +124,11 @@ class LiveSeq2Seq:
         }
 
     def source_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(row) for row in self._closed(texts)]
+        return [len(row) for row in self.codec.sources(texts)]
 
     def generate(self, sources: Sequence[str], sampling: Sampling) -> list[Generated]:
         """Answer every source in one batch."""
-        rows = self._closed(sources)
+        rows = self.codec.sources(sources)
         device = next(self.model.parameters()).device
         with _live.inference(self.model):
             out = self.model.generate(
@@ -120,10 +140,11 @@ class LiveSeq2Seq:
             )
         # The first generated position holds the decoder's start token.
         return [
-            _live.read_back(self.tokenizer, new, self.ends, len(row), sampling.stop)
+            _live.read_back(self.codec, new, self.ends, len(row), sampling.stop)
             for row, new in zip(rows, out[:, 1:].tolist(), strict=True)
         ]
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        _escape.save(folder, self.codec.escapes)
