@@ -131,6 +131,7 @@ def test_help_takes_less_than_four_tenths_of_a_second() -> None:
 def test_help_shows_every_command_in_a_whole_line() -> None:
     lines = call("--help").output.partition("Commands:")[2].strip().splitlines()
     assert [line.split()[0] for line in lines] == [
+        "audit",
         "demo",
         "doctor",
         "judge",
@@ -190,11 +191,23 @@ def test_demo_runs_a_built_in_recipe(distill: FakeDistill, task: str) -> None:
 
 def test_plan_prints_each_step_and_counts(distill: FakeDistill, recipe: str) -> None:
     result = call("plan", recipe)
-    assert result.stdout.splitlines() == [
+    assert result.stdout.splitlines()[:3] == [
         f"done   {'a' * 12}  a it",
         f"to do  {'b' * 12}  b it",
         "1 of 2 steps are done; a run would do 1.",
     ]
+    assert "trained on the training texts themselves" in " ".join(result.stdout.split())
+
+
+def test_plan_leaves_out_tokenizers_it_cannot_look_at(
+    distill: FakeDistill, recipe: str, tmp_path: Path
+) -> None:
+    result = call("plan", recipe, f"students=[{{name: seq2seq, checkpoint: {tmp_path}}}]")
+    assert result.exit_code == 0, result.output
+    assert "The tokenizers are not checked" in result.stdout
+    on_the_hub = call("plan", recipe, "task=gsm8k", "prompt.style=few_shot")
+    assert on_the_hub.exit_code == 0, on_the_hub.output
+    assert "the questions are on the Hub" in on_the_hub.stdout
 
 
 def test_report_prints_what_run_prints(distill: FakeDistill) -> None:
@@ -348,21 +361,35 @@ def outputs(tmp_path: Path) -> str:
 def test_judge_as_json(outputs: str, how: tuple[str, str]) -> None:
     result = call("judge", *how, outputs, "--json")
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout) == {
-        "rows": [
-            {"extracted": "7", "verdict": "correct"},
-            {"extracted": "8", "verdict": "wrong"},
-            {"extracted": None, "verdict": "no_answer"},
-        ],
-        "counts": {"correct": 1, "wrong": 1, "no_answer": 1, "total": 3},
+    said = json.loads(result.stdout)
+    assert [(row["extracted"], row["verdict"]) for row in said["rows"]] == [
+        ("7", "correct"),
+        ("8", "wrong"),
+        (None, "no_answer"),
+    ]
+    assert set(said["rows"][0]) == {
+        *("extracted", "verdict", "span", "rule", "reason", "strict", "strict_extracted"),
     }
+    assert said["counts"] == {"correct": 1, "wrong": 1, "no_answer": 1, "total": 3}
+    assert said["strict"] == {"counts": said["counts"], "disagreements": 0}
 
 
 def test_judge_as_a_table(outputs: str) -> None:
     lines = call("judge", "--form", "number", outputs).stdout.splitlines()
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
-    assert ["no answer", "1", "33.3%"] in cells
-    assert ["total", "3", "100.0%"] in cells
+    assert ["no answer", "1", "33.3%", "1", "33.3%"] in cells
+    assert ["total", "3", "100.0%", "3", "100.0%"] in cells
+
+
+def test_judge_lists_the_rows_that_the_two_readings_judge_differently(tmp_path: Path) -> None:
+    path = tmp_path / "outputs"
+    rows = ({"output": "The answer is 7.", "gold": 7}, {"output": "So it is 7", "gold": 7})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    told = call("judge", "--form", "number", str(path)).stdout
+    assert "the two readings disagree on 1 of 2 rows" in told
+    listed = call("judge", "--form", "number", "--disagreements", str(path)).stdout
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in listed.splitlines() if "│" in line]
+    assert [cell[:3] for cell in cells if cell[0] == "2"] == [["2", "correct", "7"]]
 
 
 @pytest.mark.parametrize("how", [(), ("--form", "number", "--task", "gsm8k")])

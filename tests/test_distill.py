@@ -523,7 +523,7 @@ def test_bad_input_ends_in_one_sentence_and_keeps_what_was_done(bad: Bad, own: P
     assert re.search(f"error: .*{sentence}", last)
     assert "Traceback" not in result.output
     done = {path.parent.name.split("-")[0] for path in own.glob("there/steps/*/step.json")}
-    assert done == kept
+    assert done - {"audit"} == kept, "nothing waits for the audit, which may be done or not"
 
 
 def test_good_input_ends_well(own: Path) -> None:
@@ -532,7 +532,7 @@ def test_good_input_ends_well(own: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert json.loads((own / "there" / "report.json").read_text(encoding="utf-8"))["rows"][0]["n"] == 4
     again = command("run", "own.yaml", "--out", "there")
-    assert "nothing to do: all 5 steps were already done" in again.output
+    assert "nothing to do: all 6 steps were already done" in again.output
 
 
 def test_an_out_that_is_a_file_is_one_sentence(own: Path) -> None:

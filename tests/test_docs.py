@@ -33,6 +33,7 @@ from understudy.recipe import (
     TaskEntry,
     parse_recipe,
 )
+from understudy.recipe.spec import AuditSpec
 from understudy.recipe.text import read
 from understudy.train import Budget, TrainSpec
 from understudy.types import AnswerForm
@@ -163,12 +164,13 @@ KEYS: Mapping[str, type[BaseModel]] = {
     "prompt": PromptSpec,
     "sampling": AnnotationSampling,
     "curate": CurateSpec,
+    "audit": AuditSpec,
     "train": TrainSpec,
     "train.budget": Budget,
     "evaluate": EvaluateSpec,
     **{name: shelves.load("teachers", name) for name in shelves.names("teachers")},
 }
-NESTED = {"data", "prompt", "sampling", "curate", "train", "evaluate", "budget"}
+NESTED = {"data", "prompt", "sampling", "curate", "audit", "train", "evaluate", "budget"}
 """Keys whose default is a section of its own."""
 
 
@@ -203,7 +205,9 @@ def test_the_reference_names_every_key_of_students_and_methods() -> None:
     students = {row[0].strip("`") for row in table(parts["students"] + parts["causal and seq2seq"])}
     for name in shelves.names("students"):
         model = shelves.load("students", name)
-        assert students == {*StudentEntry.model_fields, *model.model_fields} - {"student"}
+        extra = {row[0].strip("`") for row in table(parts.get(name, ""))}
+        assert students | extra == {*StudentEntry.model_fields, *model.model_fields} - {"student"}
+        assert all(said(row[2]) == default(model, row[0].strip("`")) for row in table(parts.get(name, "")))
     origin = {row[0].strip("`"): row[2] for row in table(parts["causal and seq2seq"])}
     for key, cell in origin.items():
         assert key == "name" or said(cell) == default(model, key), key

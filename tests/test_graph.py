@@ -64,7 +64,8 @@ def test_every_step_comes_after_what_it_needs_and_has_its_own_name(text: str) ->
     assert len({step.name for step in made.steps}) == len(seen) == len(made.steps)
     needed = {need.hash for step in made.steps for need in step.needs.values()}
     rows = {arm.predicted.hash for arm in made.arms}
-    assert seen - needed <= rows | {step.hash for step in made.asked.values()}, "a step that nobody reads"
+    reported = {step.hash for step in (made.audit, *made.asked.values())}
+    assert seen - needed <= rows | reported, "a step that nobody reads"
 
 
 @pytest.mark.parametrize("text", [SEARCHED, APPRENTICED], ids=["searched", "apprenticed"])
@@ -89,7 +90,8 @@ def test_two_variants_of_a_method_are_searched_under_their_own_names() -> None:
 # ---------------------------------------------------------------- what a changed key runs again
 
 STUDENTS = {"train", "predict"}
-RATIONALES = {"annotate", "curate", *STUDENTS}
+CURATED = {"curate", "audit", *STUDENTS}
+RATIONALES = {"annotate", *CURATED}
 EVERYTHING = {"data", "ask", *RATIONALES}
 
 CHANGES = {
@@ -110,8 +112,13 @@ CHANGES = {
     "sampling.max_tokens=99": RATIONALES | {"ask"},
     "prompt.show_answer=true": RATIONALES,
     "prompt.exemplars=2": RATIONALES | {"ask"},
-    "curate.right_answer=false": {"curate", *STUDENTS},
-    "curate.per_question=1": {"curate", *STUDENTS},
+    "curate.right_answer=false": CURATED,
+    "curate.per_question=1": CURATED,
+    "audit.reader=lexical": {"audit"},
+    "audit.read=9": set(),  # nobody reads
+    "audit.against=[coin_flip]": {"audit"},
+    "methods.1={name: single_stage, rationales: unfiltered}": {"curate-unfiltered", *STUDENTS},
+    "methods.1={name: single_stage, rationales: random}": {"curate-random", *STUDENTS},
     "train.weight_decay=0.5": STUDENTS,
     "train.budget.amount=5": STUDENTS,
     "train.learning_rate=3e-3": STUDENTS,
@@ -133,7 +140,7 @@ def test_a_changed_key_runs_again_only_what_depends_on_it(change: str, again: se
 SEARCHED_CHANGES = {
     # The loss on dev decides the learning rate, and nothing is generated for that.
     "evaluate.max_new_tokens=99": {"predict"},
-    "curate.per_question=1": {"curate", "predict", "choose", "train"},
+    "curate.per_question=1": {"curate", "audit", "predict", "choose", "train"},
     "train.search_share=0.9": {"predict", "choose", "train"},
     "train.learning_rate=[1e-3]": {"predict", "train"},
     "train.learning_rate=[2e-3, 1e-3]": set(),
@@ -163,7 +170,25 @@ def test_a_teacher_that_is_trained_here_hangs_on_its_own_training(change: str, a
 def test_a_new_version_of_a_steps_code_runs_it_and_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
     before = graph(PLAIN)
     monkeypatch.setitem(steps.VERSIONS, "curate", steps.VERSIONS["curate"] + 1)
-    assert run_again(before, graph(PLAIN)) == {"curate", *STUDENTS}
+    assert run_again(before, graph(PLAIN)) == CURATED
+
+
+def test_the_controls_of_curation_take_all_rationales_or_as_many_as_were_kept_by_lot() -> None:
+    entry = "{{name: single_stage, label: {0}, rationales: {0}}}"
+    methods = f"methods=[answer_only, single_stage, {entry.format('unfiltered')}, {entry.format('random')}]"
+    made = graph(PLAIN, methods, "seeds=[0, 1]")
+    by_name = {step.name: step for step in made.steps}
+    unfiltered, drawn = by_name["curate-unfiltered"], by_name["curate-random/seed1"]
+    assert unfiltered.settings["curate"]["right_answer"] is False
+    assert drawn.settings["curate"] == unfiltered.settings["curate"]
+    assert drawn.needs["like"] is made.curate
+    trained = {
+        arm.method.label: arm.trained["rationale"] for arm in made.arms if arm.method.label != "answer_only"
+    }
+    assert trained["single_stage"].needs["rationales"] is made.curate
+    assert trained["unfiltered"].needs["rationales"] is unfiltered
+    assert trained["random"].needs["rationales"] is drawn
+    assert by_name["curate-random/seed0"].hash != drawn.hash
 
 
 # ---------------------------------------------------------------- files

@@ -23,18 +23,21 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 # those below. A new module gets a line here, which is the moment to ask where it belongs.
 FLOORS = {
     1: ("types", "errors", "events", "answers", "statistics", "batches"),
-    2: ("roles", "prompts", "ledger", "store", "shelves", "rows", "records"),
+    2: ("roles", "prompts", "ledger", "store", "shelves", "rows", "records", "checks", "contamination"),
     3: (
         *shelves.SHELVES,
         *("annotate", "curate", "data", "train", "trainer", "optimizers", "evaluate", "judging", "steps"),
-        *("report", "engines"),
+        *("report", "engines", "audit", "asking", "work"),
     ),
-    4: ("recipe", "graph", "reporting", "distill"),
+    4: ("recipe", "graph", "reporting", "distill", "auditing", "preflight"),
     5: ("cli", "console", "doctor", "catalogue", "__main__"),
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 
-HEAVY = {"torch", "transformers", "datasets", "ray", "scipy", "accelerate", "tokenizers"}
+HEAVY = {
+    *("torch", "transformers", "datasets", "ray", "scipy", "accelerate", "tokenizers"),
+    *("sympy", "math_verify", "datasketch", "py3langid"),
+}
 LONGEST = 350
 
 

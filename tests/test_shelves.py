@@ -300,6 +300,7 @@ def _student(folder: Path, stack: ExitStack) -> dict[str, Any]:
 
 
 OFFLINE: dict[str, Offline] = {
+    "lexical": lambda folder, stack: {},
     "openai": _openai,
     "recorded": _recorded,
     "student": _student,

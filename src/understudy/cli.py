@@ -9,13 +9,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from understudy import __version__
-from understudy.errors import StoreError, UnderstudyError
+from understudy.errors import StoreError, TrainingError, UnderstudyError
 
 if TYPE_CHECKING:
     from understudy.distill import Outcome
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from understudy.types import AnswerForm
 
 DEMOS = ("arithmetic", "coin_flip", "last_letters")
-FORMS = ("number", "choice", "boolean", "text")
+FORMS = ("number", "choice", "boolean", "text", "letters", "list")
 INTERRUPTED = 130
 
 
@@ -109,11 +110,13 @@ def run(recipe: Path, out: Path | None, overrides: tuple[str, ...]) -> None:
 @_out
 @_OVERRIDES
 def plan(recipe: Path, out: Path | None, overrides: tuple[str, ...]) -> None:
-    """Print every step of RECIPE and whether it is done.
+    """Print every step of RECIPE and what its tokenizers would lose.
 
-    Each comes with its hash. Spends nothing and writes nothing.
+    Each step comes with its hash and whether it is done. Spends nothing and writes nothing.
     """
     from understudy import distill
+    from understudy.console import output, print_sections
+    from understudy.preflight import preflight
     from understudy.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
@@ -122,6 +125,15 @@ def plan(recipe: Path, out: Path | None, overrides: tuple[str, ...]) -> None:
         click.echo(f"{'done' if step.done else 'to do':<5}  {step.hash[:12]}  {step.title}")
     done = sum(step.done for step in steps)
     click.echo(f"{done} of {len(steps)} steps are done; a run would do {len(steps) - done}.")
+    try:
+        section = preflight(loaded, _folder(loaded, out))
+    except TrainingError as error:
+        click.echo(f"The tokenizers are not checked: {error}")
+        return
+    if section is None:
+        click.echo("The tokenizers are not checked: the questions are on the Hub and not prepared yet.")
+    else:
+        print_sections(output(), [section])
 
 
 @main.command("list")
@@ -151,25 +163,59 @@ def show(name: str) -> None:
 @click.option("--task", help="Judge as this task does.")
 @click.option("--form", type=click.Choice(FORMS), help="Judge answers of this form.")
 @click.option("--json", "as_json", is_flag=True, help="Print every row's reading as JSON.")
+@click.option("--disagreements", is_flag=True, help="List the rows that the strict reading judges otherwise.")
 @click.argument("file", type=click.Path(path_type=Path))
-def judge(task: str | None, form: AnswerForm | None, as_json: bool, file: Path) -> None:
+def judge(task: str | None, form: AnswerForm | None, as_json: bool, disagreements: bool, file: Path) -> None:
     """Judge the model outputs in FILE.
 
-    Each line is a JSON object {output, gold[, choices]}.
+    Each line is a JSON object {output, gold[, choices][, finish_reason]}.
     """
     if (task is None) == (form is None):
         raise click.UsageError("give either --task or --form")
     from understudy import judging, shelves
 
     rows = judging.judge_file(file, form or shelves.load("tasks", str(task)).form)
-    counts = judging.summary(rows)
     if as_json:
-        readings = [{"extracted": row.extracted, "verdict": row.verdict} for row in rows]
-        click.echo(json.dumps({"rows": readings, "counts": counts}, ensure_ascii=False))
+        click.echo(json.dumps(judging.as_json(rows), ensure_ascii=False))
         return
-    from understudy.console import counts_table, output
+    from understudy.console import counts_table, disagreements_table, output
 
-    output().print(counts_table(counts))
+    apart = judging.disagreements(rows)
+    output().print(counts_table(judging.summary(rows), judging.strict_summary(rows)))
+    click.echo(f"the two readings disagree on {len(apart)} of {len(rows)} rows")
+    if disagreements and apart:
+        output().print(disagreements_table(apart))
+
+
+@main.command()
+@click.option("--task", help="Judge a file's answers as this task does.")
+@click.option("--form", type=click.Choice(FORMS), help="Judge a file's answers as of this form.")
+@click.option("--json", "as_json", is_flag=True, help="Print every part with its raw numbers as JSON.")
+@click.argument("what", metavar="RUN|FILE", type=click.Path(path_type=Path))
+@_OVERRIDES
+def audit(
+    task: str | None, form: AnswerForm | None, as_json: bool, what: Path, overrides: tuple[str, ...]
+) -> None:
+    """Audit the data and rationales of RUN, or a FILE.
+
+    RUN is the folder of a run; keys such as audit.reader=lexical may be changed, and the findings enter
+    its report. Each line of FILE is a JSON object {question, output, gold[, choices]}.
+    """
+    from understudy import auditing
+    from understudy.console import output, print_sections
+
+    if what.is_dir():
+        if task or form:
+            raise click.UsageError("--task and --form are for a file; a run knows its own")
+        found = auditing.audit_folder(what, overrides)
+    else:
+        if overrides:
+            raise click.UsageError("KEY=VALUE is for a run; a file has no recipe")
+        found = auditing.audit_file(what, task, form)
+    if as_json:
+        click.echo(json.dumps([asdict(section) for section in found], ensure_ascii=False, indent=2))
+        return
+    print_sections(output(), found)
 
 
 @main.command()

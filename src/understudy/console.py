@@ -8,7 +8,7 @@ time left is scaled by how long the work so far has really taken, and is unknown
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
@@ -18,8 +18,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
+from rich.text import Text
 
+from understudy.audit.section import Section
 from understudy.events import Event, Listener
+from understudy.types import Verdict
 
 WIDTH_WITHOUT_TERMINAL = 120
 
@@ -212,12 +215,39 @@ def results_table(report: Mapping[str, Any]) -> Table:
     return table
 
 
-def counts_table(counts: Mapping[str, int]) -> Table:
-    """How many outputs were correct, wrong, and without an answer."""
-    total = sum(count for name, count in counts.items() if name != "total")
+def counts_table(counts: Mapping[str, int], strict: Mapping[str, int]) -> Table:
+    """How many outputs were correct, wrong, and without an answer, by either reading."""
     table = Table("verdict")
-    table.add_column("rows", justify="right")
-    table.add_column("share", justify="right")
-    for name, count in counts.items():
-        table.add_row(name.replace("_", " "), str(count), f"{count / total:.1%}" if total else "")
+    for name in ("rows", "share", "strict reading", "share"):
+        table.add_column(name, justify="right")
+    for name in counts:
+        cells = [cell for by in (counts, strict) for cell in (str(by[name]), _share(by[name], by["total"]))]
+        table.add_row(name.replace("_", " "), *cells)
     return table
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count / total:.1%}" if total else ""
+
+
+def disagreements_table(apart: Sequence[tuple[int, Verdict]]) -> Table:
+    """The rows that the two readings judge differently, by their line in the file."""
+    table = Table("line", "verdict", "read as", "why", "strict verdict", "strictly read as")
+    for line, verdict in apart:
+        cells = (str(line), verdict.name, verdict.extracted, verdict.reason, verdict.strict)
+        table.add_row(*(escape(cell or "") for cell in (*cells, verdict.strict_extracted)))
+    return table
+
+
+def print_sections(console: Console, sections: Sequence[Section]) -> None:
+    """Each part of an audit: its title, what was found, its table."""
+    for section in sections:
+        console.print(Text(section.title, style="bold"))
+        for sentence in section.sentences:
+            console.print(Text(sentence))
+        if section.rows:
+            table = Table(*(escape(column) for column in section.columns))
+            for row in section.rows:
+                table.add_row(*(escape(cell) for cell in row))
+            console.print(table)
+        console.print()

@@ -10,10 +10,12 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from understudy import report
+from understudy.audit.section import load_sections
 from understudy.curate import CurateSpec
 from understudy.data import Prepared, load_prepared
 from understudy.engines.running import versions
@@ -55,6 +57,7 @@ def _study(graph: Graph, store: Store) -> Study:
         rationales=rationales,
         questions=tuple(trained[id_] for id_ in rationales),
         students={entry.label: entry.student.describe() for entry in recipe.students},
+        audit=tuple(asdict(section) for section in load_sections(store.folder(graph.audit))),
         notes=(*recipe.notes, *_notes(graph, store, prepared)),
         recipe=recipe.written(),
         manifest=_manifest(graph, store),
@@ -92,9 +95,19 @@ def _arms(graph: Graph, store: Store, prepared: Prepared) -> Iterator[report.Arm
             split=arm.split,
             rows=rows,
             role=_role(arm),
-            note="the last stage reads the teacher's rationale: an upper bound" if bound else "",
+            note=_note(arm),
             training=_training(arm, store),
         )
+
+
+def _note(arm: Arm) -> str:
+    """What sets the arm apart from a method as the recipe names it."""
+    parts = ["the last stage reads the teacher's rationale: an upper bound"] if arm.upper_bound else []
+    if arm.method.rationales == "unfiltered":
+        parts.append("trained on every rationale with a readable answer: what filtering is measured against")
+    if arm.method.rationales == "random":
+        parts.append("trained on as many rationales as were kept, drawn by lot from the unfiltered ones")
+    return "; ".join(parts)
 
 
 def _role(arm: Arm) -> Role:
@@ -178,9 +191,11 @@ def _notes(graph: Graph, store: Store, prepared: Prepared) -> Iterator[str]:
     yield from prepared.notes
     curated = store.outcome(graph.curate)["result"]
     asked = len(prepared.splits["train"])
+    others = [arm.method.label for arm in graph.arms if arm.method.rationales != "kept"]
+    but = f" but {', '.join(dict.fromkeys(others))}" if others else ""
     yield (
-        f"Every method was trained on the same {curated['questions_kept']:,} of {asked:,} questions: those "
-        "that kept at least one rationale."
+        f"Every method{but} was trained on the same {curated['questions_kept']:,} of {asked:,} questions: "
+        "those that kept at least one rationale."
     )
     if graph.recipe.prompt.show_answer:
         yield "The teacher was shown the gold answer while annotating, so its accuracy there is not its own."

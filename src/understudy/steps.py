@@ -10,74 +10,38 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from understudy import shelves
-from understudy.annotate import annotate
-from understudy.curate import CurateSpec, curate
-from understudy.data import DataSpec, Prepared, load_prepared, prepare
-from understudy.errors import TeacherError, TrainingError
+from understudy.asking import annotate_split, ask_split
+from understudy.audit.whole import audit_run
+from understudy.curate import Curated, CurateSpec, curate, random_subset
+from understudy.data import DataSpec, Prepared, prepare
+from understudy.errors import TrainingError
 from understudy.evaluate import judge_all, predict
-from understudy.ledger import Ledger, transient
-from understudy.prompts import PromptSpec
+from understudy.ledger import Ledger
 from understudy.records import load_completions, load_predictions, load_rationales, save
-from understudy.roles import Completer, Identity, Method, Source, Student, Teacher
-from understudy.store import MARK, write_text
-from understudy.train import Progress, TrainSpec, train
-from understudy.types import (
-    AnswerForm,
-    Completion,
-    Example,
-    Prediction,
-    Question,
-    Rationale,
-    Sampling,
-    Written,
-)
+from understudy.roles import Completer, Identity, Source
+from understudy.store import write_text
+from understudy.train import TrainSpec, train
+from understudy.types import AnswerForm, Example, Question, Rationale, Sampling
+from understudy.work import Work, method_of, result_of, student_of
 
-VERSIONS = {"data": 1, "annotate": 1, "curate": 1, "train": 1, "predict": 1, "choose": 1, "ask": 1}
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Where a step works: its own folder, those of the steps it needs by role, and the run's ledger."""
-
-    folder: Path
-    needs: Mapping[str, Path]
-    ledger: Path
-    progress: Progress
-
-    def prepared(self) -> Prepared:
-        return load_prepared(self.needs["data"])
+VERSIONS = {
+    "data": 2,
+    "annotate": 1,
+    "curate": 2,
+    "audit": 1,
+    "train": 1,
+    "predict": 1,
+    "choose": 1,
+    "ask": 1,
+}
 
 
 def perform(kind: str, settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     """Do one step and return its result: plain values for the done-mark."""
     return _KINDS[kind](settings, work)
-
-
-# ---------------------------------------------------------------- specs from settings
-
-
-def _build(shelf: str, settings: Mapping[str, Any]) -> Any:
-    return shelves.load(shelf, str(settings["name"]))(**settings)
-
-
-def teacher_of(settings: Mapping[str, Any]) -> Teacher:
-    teacher: Teacher = _build("teachers", settings)
-    return teacher
-
-
-def method_of(settings: Mapping[str, Any]) -> Method:
-    method: Method = _build("methods", settings)
-    return method
-
-
-def student_of(settings: Mapping[str, Any]) -> Student:
-    student: Student = _build("students", settings)
-    return student
 
 
 # ---------------------------------------------------------------- the kinds
@@ -100,84 +64,6 @@ def _data(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     }
 
 
-def _complete(
-    settings: Mapping[str, Any], work: Work, questions: Sequence[Question], form: AnswerForm
-) -> tuple[list[Completion], dict[str, int]]:
-    """Ask the teacher through the ledger; what it has answered before is not asked for again.
-
-    Requests that ran out of retries are not in the ledger: the step stays open, and the next run asks
-    for just those, unless the recipe says to go on without them.
-    """
-    teacher = teacher_of(settings["teacher"])
-    model = work.needs["teach"] / "model" if "teach" in work.needs else None
-    completer = teacher.build(model)
-    completer = _Named(completer, settings["revision"]) if settings["revision"] else completer
-    sampling = Sampling(**{**settings["sampling"], "stop": tuple(settings["sampling"]["stop"])})
-
-    def landed(count: int, total: int) -> None:
-        work.progress(count / total, f"{count} of {total} completions")
-
-    try:
-        with Ledger(work.ledger, run=work.folder.name) as ledger:
-            completions = annotate(
-                questions,
-                replace(shelves.load("tasks", settings["task"]), form=form),
-                completer,
-                PromptSpec(**settings["prompt"]),
-                sampling,
-                settings["n"],
-                ledger,
-                landed,
-            )
-            counts = {"asked": ledger.asked, "reused": ledger.reused}
-    finally:
-        completer.close()
-    failed = [completion for completion in completions if transient(completion)]
-    if failed and settings["unanswered"] == "error":
-        raise TeacherError(
-            f"{len(failed):,} of {len(completions):,} completions were not answered ({failed[0].error}): the "
-            "others are kept, run the same command again to ask for these, or set sampling.unanswered=drop"
-        )
-    tokens = {
-        "prompt_tokens": sum(c.prompt_tokens for c in completions),
-        "completion_tokens": sum(c.completion_tokens for c in completions),
-    }
-    return completions, {**counts, **tokens}
-
-
-class _Named:
-    """A completer whose identity carries the hash of the weights that a run trained for it."""
-
-    def __init__(self, completer: Completer, revision: str) -> None:
-        self._completer = completer
-        who = completer.identity
-        self.identity = Identity(who.endpoint, who.model, revision)
-        self.complete = completer.complete
-        self.close = completer.close
-
-
-def _annotate(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
-    prepared = work.prepared()
-    completions, counts = _complete(settings, work, prepared.splits[settings["split"]], prepared.form)
-    save(work.folder / "completions.jsonl", completions)
-    return {**counts}
-
-
-def _ask(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
-    """The teacher on an evaluation split; what it could not answer is left out, not counted as wrong."""
-    prepared = work.prepared()
-    completions, counts = _complete(settings, work, prepared.splits[settings["split"]], prepared.form)
-    answered = [c for c in completions if c.finish_reason not in ("error", "content_filter")]
-    save(
-        work.folder / "predictions.jsonl",
-        [
-            Prediction(c.question_id, (Written("teacher", c.text, c.finish_reason, c.completion_tokens),))
-            for c in answered
-        ],
-    )
-    return {**counts, "answered": len(answered), "unanswered": len(completions) - len(answered)}
-
-
 def _curate(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     prepared = work.prepared()
     curated = curate(
@@ -187,12 +73,26 @@ def _curate(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
         CurateSpec(**settings["curate"]),
         settings["teacher"],
     )
+    if "like" in work.needs:
+        curated = _drawn(curated, result_of(work.needs["like"])["kept"], settings["seed"])
     save(work.folder / "rationales.jsonl", curated.rationales)
     return {
         field.name: getattr(curated, field.name)
         for field in dataclasses.fields(curated)
         if field.name != "rationales"
     }
+
+
+def _drawn(curated: Curated, size: int, seed: int) -> Curated:
+    """As many rationales as the filters kept, drawn by lot: what filtering is measured against."""
+    rationales = random_subset(curated.rationales, size, seed)
+    return dataclasses.replace(
+        curated,
+        rationales=rationales,
+        kept=len(rationales),
+        dropped={**curated.dropped, "not drawn": len(curated.rationales) - len(rationales)},
+        questions_kept=len({rationale.question_id for rationale in rationales}),
+    )
 
 
 def _train(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
@@ -304,12 +204,6 @@ def _given(
     }
 
 
-def _result(folder: Path) -> dict[str, Any]:
-    """What a finished step reported."""
-    result: dict[str, Any] = json.loads((folder / MARK).read_text(encoding="utf-8"))["result"]
-    return result
-
-
 def _choose(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     """The learning rate whose short trainings have the lowest loss on dev, summed over a method's stages.
 
@@ -319,7 +213,7 @@ def _choose(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     losses: dict[float, float] = {}
     for role, folder in work.needs.items():
         rate = float(role.split()[0])
-        losses[rate] = losses.get(rate, 0.0) + _result(folder)["dev_loss"]
+        losses[rate] = losses.get(rate, 0.0) + result_of(folder)["dev_loss"]
     best = {"learning_rate": min(losses, key=lambda rate: (losses[rate], rate))}
     tried = [{"learning_rate": rate, "dev_loss": loss} for rate, loss in sorted(losses.items())]
     choice = {**best, "tried": tried}
@@ -329,9 +223,10 @@ def _choose(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
 
 _KINDS: Mapping[str, Callable[[Mapping[str, Any], Work], dict[str, Any]]] = {
     "data": _data,
-    "annotate": _annotate,
-    "ask": _ask,
+    "annotate": annotate_split,
+    "ask": ask_split,
     "curate": _curate,
+    "audit": audit_run,
     "train": _train,
     "predict": _predict,
     "choose": _choose,

@@ -14,8 +14,9 @@ from typing import Any
 
 from understudy.errors import StoreError
 from understudy.events import Event, Listener
-from understudy.steps import Work, perform
+from understudy.steps import perform
 from understudy.store import Step, Store
+from understudy.work import Work
 
 PACKAGES = ("understudy", "torch", "transformers", "accelerate", "tokenizers", "datasets", "numpy", "scipy")
 

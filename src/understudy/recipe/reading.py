@@ -135,7 +135,24 @@ def _task(written: Any, found: list[Problem]) -> Any:
     return {"name": written} if isinstance(written, str) else written
 
 
-_SECTIONS = {"task": _task, "teacher": _teacher, "students": _students, "methods": _methods}
+def _audit(written: Any, found: list[Problem]) -> Any:
+    if not isinstance(written, Mapping):
+        return written
+    values = dict(written)
+    if values.get("reader") is not None:
+        values["reader"] = _spec("teachers", Teacher, values["reader"], ("audit", "reader"), found)
+    if isinstance(values.get("against"), list):
+        values["against"] = [_task(entry, found) for entry in values["against"]]
+    return values
+
+
+_SECTIONS = {
+    "task": _task,
+    "teacher": _teacher,
+    "audit": _audit,
+    "students": _students,
+    "methods": _methods,
+}
 
 
 def _entries(

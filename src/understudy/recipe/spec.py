@@ -96,7 +96,22 @@ class MethodEntry(Spec):
     """Multiple of the training budget, to show what a control does with more of it."""
     learning_rate: Positive | Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
     """Overrides `train.learning_rate`; a list is searched on dev."""
+    rationales: Literal["kept", "unfiltered", "random"] = "kept"
+    """What it is trained on: what curation kept; every rationale with a readable answer; or as many of
+    those as were kept, drawn by lot. The last two are controls that show what filtering does."""
     method: SerializeAsAny[Method]
+
+
+class AuditSpec(Spec):
+    """What the audit of a run looks at beyond the run itself."""
+
+    reader: SerializeAsAny[Teacher] | None = None
+    """Who must recover the answer from a rationale without its last sentence. Costs its tokens, twice for
+    each rationale: with it, and without any."""
+    read: int = Field(500, gt=0)
+    """Rationales that the reader is given at most, evenly spaced."""
+    against: tuple[TaskEntry, ...] = ()
+    """Other question sets that the rationales and the train and dev questions are compared with."""
 
 
 class Recipe(Spec):
@@ -113,6 +128,7 @@ class Recipe(Spec):
     prompt: PromptSpec = PromptSpec()
     sampling: AnnotationSampling = AnnotationSampling()
     curate: CurateSpec = CurateSpec()
+    audit: AuditSpec = AuditSpec()
     students: Annotated[tuple[StudentEntry, ...], Field(min_length=1)]
     methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1)]
     train: TrainSpec = TrainSpec()
@@ -171,6 +187,7 @@ def _impossible(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(("task", "name"), str(error))
         return
     yield from _impossible_task(recipe.task, task)
+    yield from _impossible_audit(recipe.audit)
     yield from _impossible_splits(recipe, task)
 
 
@@ -194,6 +211,20 @@ def _impossible_task(entry: TaskEntry, task: Task) -> Iterator[Problem]:
         yield Problem(
             ("task", "revision"), "'task.revision' is for the Hub and 'task.path' for local files; remove one"
         )
+
+
+def _impossible_audit(audit: AuditSpec) -> Iterator[Problem]:
+    if audit.reader and audit.reader.apprenticeship():
+        yield Problem(("audit", "reader"), "the reader cannot be a model that this run trains; name another")
+    for index, entry in enumerate(audit.against):
+        keys = ("audit", "against", index)
+        try:
+            task: Task = shelves.load("tasks", entry.name)
+        except RecipeError as error:
+            yield Problem((*keys, "name"), str(error))
+            continue
+        for problem in _impossible_task(entry, task):
+            yield Problem((*keys, *problem.keys[1:]), problem.sentence)
 
 
 def _impossible_splits(recipe: Recipe, task: Task) -> Iterator[Problem]:

@@ -49,6 +49,7 @@ def assemble(study: Study) -> dict[str, Any]:
         "minimum_detectable_difference": _detectable(rows),
         "curation": _curation(study.curation),
         "teacher": _teacher(study.teacher, rows),
+        "audit": study.audit,
         "students": study.students,
         "samples": samples(study.arms, study.rationales),
         "rationales": _rationales(study),

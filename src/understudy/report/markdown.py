@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from understudy.report import tables
@@ -25,6 +25,7 @@ def _parts(report: dict[str, Any]) -> Iterator[str]:
         yield from _split(report, split)
     yield from _training(report)
     yield from _origins(report)
+    yield from audit(report["audit"])
     if report["notes"]:
         yield "## Notes"
         yield "\n".join(f"- {_text(note)}" for note in report["notes"])
@@ -66,6 +67,16 @@ def _origins(report: dict[str, Any]) -> Iterator[str]:
         yield _text(teacher_sentence(teacher))
     if curation["annotated"]:
         yield _table(tables.drops(report))
+
+
+def audit(sections: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Each part of an audit under its heading: what it found, then its table."""
+    if sections:
+        yield "## Audit of the data and rationales"
+    for section in sections:
+        yield f"### {_text(section['title'])}"
+        yield "\n".join(f"- {_text(sentence)}" for sentence in section["sentences"])
+        yield _table(tables.audited(section))
 
 
 def teacher_sentence(teacher: dict[str, Any]) -> str:

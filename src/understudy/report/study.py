@@ -59,6 +59,8 @@ class Study:
     """The questions of those rationales where no arm answered them (as a rule: training questions)."""
     students: Mapping[str, str] = field(default_factory=dict)
     """What each student was before training, by label, in plain words."""
+    audit: tuple[Mapping[str, Any], ...] = ()
+    """{"name", "title", "sentences", "columns", "rows", "numbers"} for each part: `audit.section`."""
     notes: tuple[str, ...] = ()
     """Plain sentences a reader must know: questions dropped, limits set, small n."""
     recipe: Mapping[str, Any] = field(default_factory=dict)

@@ -5,7 +5,7 @@ A column that would hold nothing but dashes is left out, so a small study has sm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,6 +203,12 @@ def drops(report: Report) -> Table:
         ("share", lambda row: percent(row["count"] / annotated) if annotated else DASH),
     ]
     return _table("outcome", rows, columns, lambda row: str(row["what"]).replace("_", " "))
+
+
+def audited(part: Mapping[str, Any]) -> Table:
+    """The table of one part of the audit, whose cells are text already."""
+    lines = tuple(Line(label=row[0], cells=tuple(row[1:])) for row in part["rows"])
+    return Table(tuple(part["columns"]), lines)
 
 
 def pair_label(report: Report, pair: Row) -> str:

@@ -13,12 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from understudy import shelves
-from understudy.errors import DataError, StoreError
+from understudy.graph._pieces import (
+    UNFILTERED,
+    audit_settings,
+    effort,
+    files_of,
+    from_checkpoint,
+    hashes,
+    make_step,
+    only_rate,
+    rates_of,
+    readable_stage,
+)
 from understudy.recipe import Recipe
 from understudy.recipe.spec import MethodEntry, StudentEntry
-from understudy.roles import Apprenticeship, Spec, Task
-from understudy.steps import VERSIONS
-from understudy.store import Step, hash_files
+from understudy.roles import Apprenticeship, Task
+from understudy.store import Step
 from understudy.train import TrainSpec
 
 
@@ -45,6 +55,7 @@ class Graph:
     data: Step = field(init=False)
     annotate: Step = field(init=False)
     curate: Step = field(init=False)
+    audit: Step = field(init=False)
     teach: Step | None = field(init=False, default=None)
     asked: dict[str, Step] = field(default_factory=dict)
     """Split -> the step that asks the teacher there."""
@@ -57,10 +68,11 @@ class Graph:
             self.teach = self._add(self._teach(apprenticeship))
         self.annotate = self._add(self._ask("annotate", "train"))
         self.curate = self._add(self._curate("train", self.annotate))
+        self.audit = self._add(self._audit())
         if self.recipe.evaluate.teacher:
             self.asked = {split: self._add(self._ask("ask", split)) for split in self.recipe.evaluate.splits}
         for student in self.recipe.students:
-            files = _hashes(student.student.files())
+            files = hashes(student.student.files())
             for method in self.recipe.methods:
                 for seed in self.recipe.seeds:
                     self.arms.extend(self._arms(student, files, method, seed))
@@ -76,7 +88,7 @@ class Graph:
         at a time where checkpoints or a GPU would have to be shared."""
         if self.recipe.workers != "auto":
             return self.recipe.workers
-        if Path("/dev/nvidia0").exists() or any(_from_checkpoint(entry) for entry in self.recipe.students):
+        if Path("/dev/nvidia0").exists() or any(from_checkpoint(entry) for entry in self.recipe.students):
             return 1
         return os.cpu_count() or 1
 
@@ -96,13 +108,13 @@ class Graph:
         settings = {
             "task": recipe.task.name,
             "source": asdict(source),
-            "files": _hashes(task.files(source)) if task.files and source.path is not None else {},
+            "files": files_of(task, source),
             "hub": hub,
             "data": recipe.data.model_dump(mode="json"),
             "evaluation_splits": list(recipe.evaluate.splits),
             "extra_splits": [apprenticeship.split] if apprenticeship else [],
         }
-        return _step("data", "data", settings, {}, f"prepare the questions of {recipe.task.name}", 2)
+        return make_step("data", "data", settings, {}, f"prepare the questions of {recipe.task.name}", 2)
 
     def _teach(self, apprenticeship: Apprenticeship) -> Step:
         student = shelves.load("students", apprenticeship.student["name"])(**apprenticeship.student)
@@ -111,16 +123,16 @@ class Graph:
         stage = method.stages()[0]
         settings = {
             "student": student.model_dump(mode="json"),
-            "files": _hashes(student.files()),
+            "files": hashes(student.files()),
             "method": method.model_dump(mode="json"),
             "stage": stage.name,
             "split": apprenticeship.split,
             "train": spec.model_dump(mode="json"),
-            "learning_rate": _only_rate(spec),
+            "learning_rate": only_rate(spec),
             "seed": self.recipe.seeds[0],
         }
         title = f"train the teacher on the gold rationales of '{apprenticeship.split}'"
-        return _step("teach", "train", settings, {"data": self.data}, title, 3 * _effort(spec, 1), alone=True)
+        return make_step("teach", "train", settings, {"data": self.data}, title, 3 * effort(spec), alone=True)
 
     def _ask(self, kind: str, split: str) -> Step:
         """The teacher on `split`: "annotate" as the recipe samples it; "ask" greedily, without the answer."""
@@ -132,7 +144,7 @@ class Graph:
             "split": split,
             "teacher": recipe.teacher.model_dump(mode="json"),
             "revision": self.teach.hash if self.teach else "",
-            "files": _hashes(recipe.teacher.files()),
+            "files": hashes(recipe.teacher.files()),
             "prompt": prompt,
             "sampling": sampling,
             "n": recipe.sampling.n,
@@ -143,20 +155,43 @@ class Graph:
             many = f"{recipe.sampling.n} per question"
             title = f"annotate {split} with the teacher '{recipe.teacher.name}' ({many})"
             name, cost = ("annotate", 60.0) if split == "train" else (f"annotate/{split}", 6.0)
-            return _step(name, kind, settings, needs, title, cost, alone=True)
+            return make_step(name, kind, settings, needs, title, cost, alone=True)
         settings |= {"n": 1, "prompt": {**prompt, "show_answer": False}}
         settings["sampling"] = {**sampling, "temperature": 0.0, "top_p": 1.0}
-        return _step(f"ask/{split}", kind, settings, needs, f"ask the teacher on {split}", 6)
+        return make_step(f"ask/{split}", kind, settings, needs, f"ask the teacher on {split}", 6)
 
-    def _curate(self, split: str, annotated: Step) -> Step:
-        settings = {
+    def _curate(self, split: str, annotated: Step, rationales: str = "kept", seed: int = 0) -> Step:
+        """Filtered as the recipe says; or, as a control, not at all, or by lot to the same number."""
+        spec = self.recipe.curate if rationales == "kept" else UNFILTERED
+        settings: dict[str, Any] = {
             "split": split,
-            "curate": self.recipe.curate.model_dump(mode="json"),
+            "curate": spec.model_dump(mode="json"),
             "teacher": self.recipe.teacher.identity().model,
         }
         needs = {"data": self.data, "annotate": annotated}
         name = "curate" if split == "train" else f"curate/{split}"
-        return _step(name, "curate", settings, needs, f"filter the rationales of {split} by gold", 2)
+        title = f"filter the rationales of {split} by gold"
+        if rationales == "unfiltered":
+            name, title = f"{name}-unfiltered", f"take the rationales of {split} unfiltered"
+        if rationales == "random":
+            name = f"{name}-random/seed{seed}"
+            title = f"draw as many rationales of {split} by lot (seed {seed})"
+            settings["seed"] = seed
+            needs["like"] = self.curate
+        return make_step(name, "curate", settings, needs, title, 2)
+
+    def _audit(self) -> Step:
+        """What the run's data and rationales are worth; nothing that is trained waits for it."""
+        settings = audit_settings(self.recipe.audit, self.recipe.prompt.show_answer)
+        needs = {"data": self.data, "annotate": self.annotate, "curate": self.curate}
+        return make_step("audit", "audit", settings, needs, "audit the questions and rationales", 4)
+
+    def _rationales(self, entry: MethodEntry, seed: int) -> Step:
+        """What a method is trained on."""
+        if entry.rationales == "kept":
+            return self.curate
+        seed = seed if entry.rationales == "random" else 0
+        return self._add(self._curate("train", self.annotate, entry.rationales, seed))
 
     def _dev_rationales(self) -> Step:
         """Rationales on dev, asked for only where a learning rate is chosen by the loss on them."""
@@ -167,7 +202,7 @@ class Graph:
     def _arms(
         self, student: StudentEntry, files: Mapping[str, str], entry: MethodEntry, seed: int
     ) -> Iterator[Arm]:
-        rates = _rates(entry, self.recipe.train)
+        rates = rates_of(entry, self.recipe.train)
         choice = self._choice(student, files, entry, seed, rates) if len(rates) > 1 else None
         trained = self._train(
             student, files, entry, seed, entry.budget, rates[0] if not choice else None, choice
@@ -175,7 +210,7 @@ class Graph:
         for split in self.recipe.evaluate.splits:
             predicted = self._predict(student, entry, entry.label, seed, split, trained)
             yield Arm(entry, student, seed, split, trained, predicted)
-            given = _readable_stage(entry)
+            given = readable_stage(entry)
             if given and split in self.asked:
                 bound = self._predict(student, entry, entry.label, seed, split, trained, given)
                 yield Arm(entry, student, seed, split, trained, bound, upper_bound=True)
@@ -197,7 +232,7 @@ class Graph:
             needs |= {f"{rate!r} {stage}": step for stage, step in trained.items()}
         name = f"choose/{student.label}/{entry.label}/seed{seed}"
         return self._add(
-            _step(name, "choose", {}, needs, f"choose {entry.label}'s learning rate on dev", 0.1)
+            make_step(name, "choose", {}, needs, f"choose {entry.label}'s learning rate on dev", 0.1)
         )
 
     def _train(
@@ -228,7 +263,8 @@ class Graph:
                 "learning_rate": rate,
                 "seed": seed,
             }
-            needs = {"data": self.data, "rationales": self.curate, **({"choice": choice} if choice else {})}
+            needs = {"data": self.data, "rationales": self._rationales(entry, seed)}
+            needs |= {"choice": choice} if choice else {}
             if search:
                 needs["dev rationales"] = self._dev_rationales()
             if stage.start_from:
@@ -236,7 +272,7 @@ class Graph:
             name = f"train/{student.label}/{label}/seed{seed}/{stage.name}"
             title = f"train {label}{f' ({stage.name})' if len(entry.method.stages()) > 1 else ''}"
             trained[stage.name] = self._add(
-                _step(name, "train", settings, needs, self._titled(title, student, seed), _effort(spec, 1))
+                make_step(name, "train", settings, needs, self._titled(title, student, seed), effort(spec))
             )
         return trained
 
@@ -267,60 +303,10 @@ class Graph:
         bound = "-given" if given else ""
         name = f"predict/{student.label}/{label}/seed{seed}/{split}{bound}"
         title = f"ask {label} on {split}" + (" with the teacher's rationale" if given else "")
-        return self._add(_step(name, "predict", settings, needs, self._titled(title, student, seed), 6))
+        return self._add(make_step(name, "predict", settings, needs, self._titled(title, student, seed), 6))
 
     def _titled(self, title: str, student: StudentEntry, seed: int) -> str:
         """The title, with the student and seed where there are several."""
         many = [student.label] if len(self.recipe.students) > 1 else []
         many += [f"seed {seed}"] if len(self.recipe.seeds) > 1 else []
         return f"{title} ({', '.join(many)})" if many else title
-
-
-def _hashes(paths: tuple[Path, ...]) -> dict[str, str]:
-    """The content of files that a recipe names: one that is absent is the recipe's fault, not the run's."""
-    try:
-        return hash_files(paths)
-    except StoreError as error:
-        raise DataError(f"{error}; correct its path in the recipe") from error
-
-
-def _step(
-    name: str,
-    kind: str,
-    settings: Mapping[str, Any],
-    needs: Mapping[str, Step],
-    title: str,
-    cost: float,
-    alone: bool = False,
-) -> Step:
-    return Step(name, kind, {**settings, "version": VERSIONS[kind]}, needs, title, cost, alone)
-
-
-def _rates(entry: MethodEntry, spec: TrainSpec) -> tuple[float, ...]:
-    rates = entry.learning_rate if entry.learning_rate is not None else spec.learning_rate
-    return tuple(dict.fromkeys(rates)) if isinstance(rates, tuple) else (rates,)
-
-
-def _only_rate(spec: TrainSpec) -> float:
-    rate = spec.learning_rate
-    return rate[0] if isinstance(rate, tuple) else rate
-
-
-def _readable_stage(entry: MethodEntry) -> str | None:
-    """The stage whose rationale a later stage reads, if the method has one."""
-    stages = entry.method.stages()
-    return next((stage.name for stage in stages[:-1] if stage.writes == "rationale"), None)
-
-
-def _from_checkpoint(entry: StudentEntry) -> bool:
-    return bool(_plain(entry.student).get("checkpoint"))
-
-
-def _plain(spec: Spec) -> dict[str, Any]:
-    return spec.model_dump(mode="json")
-
-
-def _effort(spec: TrainSpec, factor: float) -> float:
-    """A rough cost of a training, for the time left only."""
-    per_unit = {"tokens": 1 / 20_000, "steps": 0.2, "epochs": 60.0}
-    return factor * spec.budget.amount * per_unit[spec.budget.unit]

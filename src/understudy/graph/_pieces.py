@@ -1,0 +1,91 @@
+"""What the steps of a recipe are made of: settings, hashes of files, learning rates, rough costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from understudy import shelves
+from understudy.curate import CurateSpec
+from understudy.errors import DataError, StoreError
+from understudy.recipe.spec import AuditSpec, MethodEntry, StudentEntry
+from understudy.roles import Source, Task
+from understudy.steps import VERSIONS
+from understudy.store import Step, hash_files
+from understudy.train import TrainSpec
+
+UNFILTERED = CurateSpec(right_answer=False, complete=False, distinct=False, loops=False)
+"""Every rationale that has a readable answer, right or wrong: what filtering is measured against."""
+
+
+def audit_settings(audit: AuditSpec, shown_answer: bool) -> dict[str, Any]:
+    """Everything that decides what an audit of the training questions finds."""
+    reader = audit.reader
+    return {
+        "split": "train",
+        "shown_answer": shown_answer,
+        "reader": reader.model_dump(mode="json") if reader else None,
+        "reader_files": hashes(reader.files()) if reader else {},
+        "read": audit.read if reader else 0,
+        "against": [
+            {
+                "task": entry.name,
+                "source": asdict(entry.source()),
+                "files": files_of(shelves.load("tasks", entry.name), entry.source()),
+            }
+            for entry in audit.against
+        ],
+    }
+
+
+def files_of(task: Task, source: Source) -> dict[str, str]:
+    """The hashes of the local files that a task reads."""
+    return hashes(task.files(source)) if task.files and source.path is not None else {}
+
+
+def hashes(paths: tuple[Path, ...]) -> dict[str, str]:
+    """The content of files that a recipe names: one that is absent is the recipe's fault, not the run's."""
+    try:
+        return hash_files(paths)
+    except StoreError as error:
+        raise DataError(f"{error}; correct its path in the recipe") from error
+
+
+def make_step(
+    name: str,
+    kind: str,
+    settings: Mapping[str, Any],
+    needs: Mapping[str, Step],
+    title: str,
+    cost: float,
+    alone: bool = False,
+) -> Step:
+    return Step(name, kind, {**settings, "version": VERSIONS[kind]}, needs, title, cost, alone)
+
+
+def rates_of(entry: MethodEntry, spec: TrainSpec) -> tuple[float, ...]:
+    rates = entry.learning_rate if entry.learning_rate is not None else spec.learning_rate
+    return tuple(dict.fromkeys(rates)) if isinstance(rates, tuple) else (rates,)
+
+
+def only_rate(spec: TrainSpec) -> float:
+    rate = spec.learning_rate
+    return rate[0] if isinstance(rate, tuple) else rate
+
+
+def readable_stage(entry: MethodEntry) -> str | None:
+    """The stage whose rationale a later stage reads, if the method has one."""
+    stages = entry.method.stages()
+    return next((stage.name for stage in stages[:-1] if stage.writes == "rationale"), None)
+
+
+def from_checkpoint(entry: StudentEntry) -> bool:
+    return bool(entry.student.model_dump(mode="json").get("checkpoint"))
+
+
+def effort(spec: TrainSpec) -> float:
+    """A rough cost of a training, for the time left only."""
+    per_unit = {"tokens": 1 / 20_000, "steps": 0.2, "epochs": 60.0}
+    return spec.budget.amount * per_unit[spec.budget.unit]

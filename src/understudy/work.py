@@ -1,0 +1,53 @@
+"""Where a step works, and the specs that its settings name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from understudy import shelves
+from understudy.data import Prepared, load_prepared
+from understudy.roles import Method, Student, Teacher
+from understudy.store import MARK
+from understudy.train import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Where a step works: its own folder, those of the steps it needs by role, and the run's ledger."""
+
+    folder: Path
+    needs: Mapping[str, Path]
+    ledger: Path
+    progress: Progress
+
+    def prepared(self) -> Prepared:
+        return load_prepared(self.needs["data"])
+
+
+def result_of(folder: Path) -> dict[str, Any]:
+    """What a finished step reported."""
+    result: dict[str, Any] = json.loads((folder / MARK).read_text(encoding="utf-8"))["result"]
+    return result
+
+
+def _build(shelf: str, settings: Mapping[str, Any]) -> Any:
+    return shelves.load(shelf, str(settings["name"]))(**settings)
+
+
+def teacher_of(settings: Mapping[str, Any]) -> Teacher:
+    teacher: Teacher = _build("teachers", settings)
+    return teacher
+
+
+def method_of(settings: Mapping[str, Any]) -> Method:
+    method: Method = _build("methods", settings)
+    return method
+
+
+def student_of(settings: Mapping[str, Any]) -> Student:
+    student: Student = _build("students", settings)
+    return student
