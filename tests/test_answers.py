@@ -1,12 +1,10 @@
-"""The judge against a table of cases, against hostile text, and against real collections of model output
-whose verdicts are known."""
+"""The judge against a table of cases, and against real collections of output whose verdicts are known."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import re
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +16,7 @@ import pytest
 from shared_data import shared_data
 from understudy import answers
 from understudy.errors import DataError
-from understudy.types import AnswerForm
+from understudy.types import AnswerForm, Verdict
 
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "answer_cases.json").read_text(encoding="utf-8")
@@ -28,25 +26,33 @@ CASES: list[dict[str, Any]] = json.loads(
 # ---------------------------------------------------------------- tables
 
 
+def _judged(text: str, case: dict[str, Any]) -> Verdict:
+    cut_off = case.get("cut_off", False)
+    return answers.judge(text, case["gold"], case["form"], case.get("choices", ()), cut_off=cut_off)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['form']}: {case['text'][:50]!r}")
 def test_table(case: dict[str, Any]) -> None:
-    verdict = answers.judge(case["text"], case["gold"], case["form"], case.get("choices", ()))
+    verdict = _judged(case["text"], case)
     assert (verdict.name, verdict.extracted) == (case["verdict"], case["extracted"]), verdict
+    assert verdict.reason
+    assert (verdict.strict == "no_answer") == (verdict.strict_extracted is None)
+    if "strict" in case:
+        assert verdict.strict_extracted == case["strict"], verdict
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['form']}: {case['text'][:50]!r}")
 def test_space_and_emphasis_around_the_text_change_no_verdict(case: dict[str, Any]) -> None:
-    choices = case.get("choices", ())
-    plain = answers.judge(case["text"], case["gold"], case["form"], choices)
+    plain = _judged(case["text"], case)
     variants = [case["text"] + " \n\n", "\n " + case["text"]]
-    if case["text"].startswith("The answer is ") and "\n" not in case["text"]:
+    if case["text"].startswith("The answer is ") and "\n" not in case["text"] and not case.get("cut_off"):
         variants += [
             f"**{case['text']}**",
             f"_{case['text']}_",
             case["text"].replace("is ", "is: **", 1) + "**",
         ]
     for text in variants:
-        assert answers.judge(text, case["gold"], case["form"], choices).name == plain.name
+        assert _judged(text, case).name == plain.name
 
 
 def test_no_answer_says_why_and_an_answer_says_where() -> None:
@@ -58,6 +64,71 @@ def test_no_answer_says_why_and_an_answer_says_where() -> None:
     assert verdict.span is not None
     assert "Add. The answer is $18."[slice(*verdict.span)] == "$18"
     assert verdict.rule == "cue"
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "reason"),
+    [
+        ("The answer is 5.", "5", "stated as 'The answer is' or in like words"),
+        ("#### 5", "5", "stated after '####'"),
+        ("5", "5", "the last number of the text, for no statement was found"),
+        ("The answer is 5.", "6", "reads 5, the gold is 6; stated as 'The answer is' or in like words"),
+        (
+            "The answer is 4. No. The answer is 5.",
+            "5",
+            "stated as 'The answer is' or in like words; an earlier statement says 4",
+        ),
+        ("The answer is 5. The answer is 5.", "5", "stated as 'The answer is' or in like words"),
+        ("The answer is not 5.", "5", "an answer is only denied"),
+        ("The answer is 5 or 6.", "5", "several numbers are named"),
+        ("I add 4 and 5.\n" * 3, "5", "nothing is stated, and the text ends in a loop"),
+    ],
+)
+def test_the_reason_is_given_in_plain_words(text: str, gold: str, reason: str) -> None:
+    assert answers.judge(text, gold, "number").reason == reason
+    if "reads" not in reason:
+        assert answers.read(text, "number").reason == reason
+
+
+def test_a_text_that_was_cut_off_says_so() -> None:
+    assert (
+        answers.read("So 18", "number", cut_off=True).reason == "nothing is stated, and the text was cut off"
+    )
+    unfinished = answers.read("The answer is 1", "number", cut_off=True)
+    assert (unfinished.answer, unfinished.span) == (None, (14, 15))
+    assert unfinished.reason == "the text was cut off within its answer"
+
+
+def test_the_strict_reading_alone() -> None:
+    reading = answers.strict_read("Add. The answer is **18**.", "number")
+    assert (reading.answer, reading.span, reading.rule) == ("18", (21, 23), "strict")
+    assert answers.strict_read("Answer: 18", "number").answer is None
+    assert answers.strict_read("The answer is 1", "number", cut_off=True).answer is None
+
+
+@pytest.mark.parametrize(
+    ("text", "again"),
+    [
+        ("He sits. She adds 3 to 4. She adds 3 to 4. She adds 3 to 4.", "She adds 3 to 4. She adds 3 to 4."),
+        (
+            "She adds 3 to 4. She adds 3 to 4. She adds 3 to 4. She ad",
+            "She adds 3 to 4. She adds 3 to 4. She ad",
+        ),
+        ("Go.\nYes.\nYes.\nYes.\n", "Yes.\nYes."),
+        ("x " * 40, "x " * 38 + "x"),
+        ("She adds 3 to 4. She adds 3 to 4.", None),
+        ("no, no, no, no", None),
+        ("] ] ] ] ] ]", None),
+        ("0.33333333", None),
+        ("-" * 100, None),
+        ("The cat sat. The dog sat. The cow sat.", None),
+        ("", None),
+        ("\n\n\n\n", None),
+    ],
+)
+def test_loops(text: str, again: str | None) -> None:
+    found = answers.loop(text)
+    assert (text[slice(*found)] if found else None) == again
 
 
 @pytest.mark.parametrize(
@@ -110,6 +181,30 @@ def test_the_rule_is_named(text: str, rule: str) -> None:
         ("text", "Yes", (), "yes"),
         ("text", "...", (), "..."),
         ("text", "", (), None),
+        ("number", "2\\sqrt{3}", (), "2\\sqrt{3}"),
+        ("number", "$\\left( 3, \\dfrac{1}{2} \\right)$", (), "( 3, \\frac{1}{2} )"),
+        ("number", "2\\sqrt{5", (), "2\\sqrt{5}"),
+        ("number", "52\\%", (), "52"),
+        ("number", "441\\text{ pounds}", (), "441"),
+        ("number", "x + 1", (), "x + 1"),
+        ("number", "1, -2", (), "1, -2"),
+        ("number", "3,5", (), None),
+        ("number", "C", (), None),
+        ("number", "\\text{Evelyn}", (), None),
+        ("number", "5-10", (), None),
+        ("number", "__import__('os').system('x')", (), None),
+        ("text", "x-y", (), "x-y"),
+        ("text", "\\sqrt{2}", (), "\\sqrt{2}"),
+        ("letters", " 'L R' ", (), "lr"),
+        ("letters", "l, r", (), "lr"),
+        ("letters", "l7", (), None),
+        ("letters", "two words", (), None),
+        ("letters", "", (), None),
+        ("list", "The Ant, bee; cow", (), "ant, bee; cow"),
+        ("list", "[ant, bee]", (), "ant; bee"),
+        ("list", "1. ant\n2. bee", (), "ant; bee"),
+        ("list", "1.0, 2 and 3", (), "1; 2; 3"),
+        ("list", "", (), None),
     ],
 )
 def test_canonical(form: AnswerForm, gold: str, choices: Sequence[str], expected: str | None) -> None:
@@ -140,6 +235,10 @@ def test_an_unreadable_gold_is_an_error_and_not_a_verdict() -> None:
         ("choice", "It must be (B).", "It must be (B)."),
         ("boolean", "The answer is yes. It floats.", "It floats."),
         ("boolean", "It floats --> yes", "It floats"),
+        ("letters", "Take l, then r. The answer is l r.", "Take l, then r."),
+        ("list", "We sort. The answer is:\n- ant\n- bee", "We sort."),
+        ("number", "We add. The answer is $2\\sqrt{3}$.", "We add."),
+        ("number", "We add. The answer is 5. We add. The answer is 5. We add. The answer is 5.", "We add."),
         ("text", 'Take n, then k. The answer is "nk".', "Take n, then k."),
     ],
 )
@@ -147,30 +246,39 @@ def test_reasoning_is_the_text_without_its_final_statement(form: AnswerForm, tex
     assert answers.reasoning(text, form) == left
 
 
-# ---------------------------------------------------------------- hostile text
-
-HOSTILE = [
-    "9", "1,", "1/", "1:", "0.", "-", ".", ". ", " ", "\n", "**", "$", "½", "{", "<", "=", "1e999 ",
-    "(A", "A or ", "option ", "(A) is ", "yes no ", "not ", "one hundred ", "\\boxed{", "\\frac{1",
-    "the answer is ", "answer to ", "answer: -", "#### ", "-->", "<answer>", "\nQ: a", "dr. ", "A: ",
-]  # fmt: skip
+# ---------------------------------------------------------------- the page
 
 
-@pytest.mark.parametrize("unit", HOSTILE)
-def test_hostile_text_takes_linear_time(unit: str) -> None:
-    """Timed at 50 000 and 200 000 characters: 4 times as long is linear, 16 times quadratic, and 10
-    leaves room for a busy machine."""
-    form: AnswerForm = "choice" if HOSTILE.index(unit) % 2 else "number"
+def _page_rows(heading: str) -> list[list[str]]:
+    """The cells of every table row under a heading of docs/judge.md, without their backticks."""
+    page = (Path(__file__).parents[1] / "docs" / "judge.md").read_text(encoding="utf-8")
+    section = re.split(r"^#+ ", page.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `") or " | `" in line]
+    return [[cell.strip(" `").replace("⏎", "\n") for cell in row.strip("| ").split(" | ")] for row in rows]
 
-    def seconds(size: int) -> float:
-        text = "The answer is " + unit * (size // len(unit))
-        began = time.process_time()
-        answers.read(text, form, ("cat", "dog"))
-        return time.process_time() - began
 
-    short = max(seconds(50_000), 0.005)
-    long = seconds(200_000)
-    assert long < 10 * short or long < 0.2, f"{short:.3f} s, then {long:.3f} s"
+def test_the_two_readings_are_as_the_page_says() -> None:
+    for output, gold, flexible, strict in _page_rows("How an answer is read"):
+        verdict = answers.judge(output, gold, "number")
+        assert (verdict.extracted, verdict.strict_extracted or "–") == (flexible, strict), output
+
+
+def test_the_hard_cases_are_as_the_page_says() -> None:
+    rows = _page_rows("The hard cases")
+    assert len(rows) == 8
+    for _, _, output, gold, reading in rows:
+        cut_off = output.endswith("✂")
+        verdict = answers.judge(output.rstrip("` ✂"), gold, "number", cut_off=cut_off)
+        assert (verdict.extracted or "–") == reading, output
+
+
+@pytest.mark.parametrize("form", ["letters", "list"])
+def test_the_examples_of_the_new_forms_are_as_the_page_says(form: AnswerForm) -> None:
+    rows = _page_rows(form)
+    assert len(rows) >= 4
+    for output, gold, reading, name, *_ in rows:
+        verdict = answers.judge(output, gold, form)
+        assert (verdict.extracted or "–", verdict.name.replace("_", " ")) == (reading, name), output
 
 
 # ---------------------------------------------------------------- real collections

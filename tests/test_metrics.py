@@ -14,7 +14,8 @@ def row(
 ) -> Judged:
     question = Question(f"What is {number} + 0?", str(number))
     written = tuple(Written(f"stage {i}", "text", finish, count) for i, count in enumerate(tokens))
-    return Judged(question, Prediction(question.id, written), Verdict(verdict, None))
+    strict: VerdictName = "wrong" if number == 2 else verdict
+    return Judged(question, Prediction(question.id, written), Verdict(verdict, None, strict=strict))
 
 
 ROWS = (
@@ -35,6 +36,7 @@ def score(name: str, rows: tuple[Judged, ...] = ROWS) -> Score:
     ("name", "value", "unit"),
     [
         ("accuracy", 2 / 4, "fraction"),
+        ("strict", 1 / 4, "fraction"),
         ("no_answer", 1 / 4, "fraction"),
         ("truncated", 1 / 4, "fraction"),
         ("length", (5 + 6 + 7 + 10) / 4, "tokens"),  # the tokens of all stages count

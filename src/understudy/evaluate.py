@@ -82,11 +82,13 @@ def judge_all(
 ) -> tuple[Judged, ...]:
     """Each prediction beside its question and verdict, in the order of `predictions`."""
     by_id = {question.id: question for question in questions}
-    return tuple(
-        Judged(question, prediction, answers.judge(prediction.text, question.answer, form, question.choices))
-        for prediction in predictions
-        for question in (by_id[prediction.question_id],)
-    )
+    return tuple(_judged(by_id[prediction.question_id], prediction, form) for prediction in predictions)
+
+
+def _judged(question: Question, prediction: Prediction, form: AnswerForm) -> Judged:
+    cut_off = prediction.written[-1].finish_reason == "length"
+    verdict = answers.judge(prediction.text, question.answer, form, question.choices, cut_off=cut_off)
+    return Judged(question, prediction, verdict)
 
 
 def _request(question: Question, prompt: str) -> Request:

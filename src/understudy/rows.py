@@ -51,12 +51,14 @@ def suffix(path: Path) -> str:
     return bare.suffix.lower()
 
 
-def read(path: Path, element: str = "") -> list[Row]:
-    """All rows of a file; `element` names the XML element that is a row.
+def read(path: Path, element: str = "", otherwise: str = "") -> list[Row]:
+    """All rows of a file; `element` names the XML element that is a row, and `otherwise` the format of a
+    file whose name does not tell it.
 
     Raises DataError when the file is missing, of an unknown format, damaged, or has a malformed row.
     """
     kind = suffix(path)
+    kind = kind if kind in SUFFIXES else otherwise or kind
     if not path.exists():
         raise DataError(f"{path}: there is no such file")
     if kind not in SUFFIXES:
@@ -77,10 +79,10 @@ def read(path: Path, element: str = "") -> list[Row]:
 
 
 def read_text(path: Path) -> str:
-    """A file's text, decompressed if its name ends in `.gz`. Raises DataError when that cannot be done."""
+    """A file's text, decompressed if it is gzipped. Raises DataError when that cannot be done."""
     try:
         data = path.read_bytes()
-        if path.suffix.lower() == ".gz":
+        if path.suffix.lower() == ".gz" or data.startswith(b"\x1f\x8b"):
             data = gzip.decompress(data)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
@@ -110,7 +112,7 @@ def _lines(path: Path, text: str) -> Iterator[Row]:
             continue
         try:
             value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number}: not valid JSON ({error})") from error
         yield _checked(path, number, value)
 
@@ -126,7 +128,7 @@ def _array(path: Path, text: str) -> Iterator[Row]:
         line, counted = line + text.count("\n", counted, at), at
         try:
             value, at = decoder.raw_decode(text, at)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             where = error.lineno if isinstance(error, json.JSONDecodeError) else line
             raise DataError(f"{path}, line {where}: not valid JSON ({error})") from error
         yield _checked(path, line, value)

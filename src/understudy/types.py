@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Literal
 
-AnswerForm = Literal["number", "choice", "boolean", "text"]
+AnswerForm = Literal["number", "choice", "boolean", "text", "letters", "list"]
 FinishReason = Literal["stop", "length", "content_filter", "error"]
 VerdictName = Literal["correct", "wrong", "no_answer"]
 
@@ -169,6 +169,10 @@ class Verdict:
     """Characters [start, end) of the text that `extracted` came from."""
     rule: str = ""
     reason: str = ""
+    """Why this is the verdict, in plain words."""
+    strict: VerdictName = "no_answer"
+    """The verdict of the strict reading: only the sentence that prompts ask for counts."""
+    strict_extracted: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

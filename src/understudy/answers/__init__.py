@@ -1,44 +1,49 @@
 """The one judge: write an answer into text, read it back, compare it with the gold.
 
 In this field the reading of answers moves scores more than methods do, so there is one reader, it says by
-which rule it read, and "no_answer" is never "wrong". A text is read in this order:
+which rule it read and why, and "no_answer" is never "wrong". A text is read in this order:
 
-1. Only the model's own words count: after </think>, before an end-of-text token, and before the text
-   runs on into a new question ("Q:", "Question:", ...) if what stands before that holds an answer.
+1. Only the model's own words count: after </think>, before an end-of-text token or the next turn of a chat,
+   and before the text runs on into a new question ("Q:", "Question 2:", "### Instruction") if what stands
+   before that holds an answer.
 2. Statements, from the last to the first: "The answer is ...", "Answer: ...", "#### ...", "\\boxed{...}",
    "<answer>...", "--> ...", a last line "A: ...". A statement that holds no answer is passed over; one
-   that names several ("A or B") ends the reading with no answer.
+   that names several ("A or B", "5 to 10") ends the reading with no answer. Where statements differ the
+   last one counts, and the reason says what an earlier one said.
 3. Without a statement: the last number; a bare or marked label or the only option mentioned; a yes or no
    that opens the text or ends it; a one-line text as a whole.
+4. Of a text that was cut off only statements count, and none whose answer touches the end ("The answer
+   is 1" may go on "8"). Of a text that ends in a loop only statements count.
 
-A free-text gold that is itself wholly a number, or yes or no, is read and compared as such.
+Beside this flexible reading, which decides the verdict, stands a strict one: the last sentence "The answer
+is ..." in exactly the form that `write` gives it. A free-text gold that is itself wholly a number, or yes or
+no, is read and compared as such.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
-from understudy.answers import _boolean, _choice, _number, _text
-from understudy.answers._found import Found
-from understudy.answers._statements import (
-    Statement,
-    next_question,
-    own_part,
-    statement_start,
-    statements,
-)
+from understudy.answers import _choice, _list, _number, _reasons
+from understudy.answers._forms import FORMS
+from understudy.answers._found import Asked, Found
+from understudy.answers._loops import loop
+from understudy.answers._read import Look, look
+from understudy.answers._statements import Statement, statement_start
+from understudy.answers._strict import CUE
 from understudy.errors import DataError
-from understudy.types import AnswerForm, Verdict
+from understudy.types import AnswerForm, Verdict, VerdictName
 
-CUE = "The answer is"
+__all__ = ["CUE", "Reading", "canonical", "judge", "loop", "read", "reasoning", "strict_read", "write"]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read from a text: the canonical answer, the characters it came from, the rule, and why
-    there is none."""
+    """What was read from a text: the canonical answer, the characters it came from, the rule, and why this
+    is the reading, in plain words."""
 
     answer: str | None
     span: tuple[int, int] | None = None
@@ -48,61 +53,143 @@ class Reading:
 
 def write(answer: str, form: AnswerForm) -> str:
     """The sentence that states `answer`: what students learn to end with and `read` reads back."""
-    stop = "" if answer.endswith(".") else "."
-    return f"{CUE} ({answer})." if form == "choice" else f"{CUE} {answer}{stop}"
+    if form == "choice":
+        return f"{CUE} ({answer})."
+    if form == "list":
+        answer = _list.written(answer)
+    return f"{CUE} {answer}{'' if answer.endswith('.') else '.'}"
 
 
 def canonical(answer: str, form: AnswerForm, choices: Sequence[str] = ()) -> str | None:
     """A gold as data files write it in the one form that is compared; None if it cannot be read."""
-    if form == "choice":
-        return _choice.canonical(answer, choices)
-    if form == "boolean":
-        return _boolean.canonical(answer)
-    if form == "number":
-        found = _number.gold_numbers(answer)
-        return "; ".join(number.canonical for number in found) if found else None
-    own_form = _form_of_text(answer)
-    return (_text.normal(answer) or None) if own_form == "text" else canonical(answer, own_form)
+    return FORMS[_form_of(answer, form)].canonical(answer, choices)
 
 
-def _form_of_text(gold: str) -> AnswerForm:
-    if canonical(gold, "number") is not None:
+def _form_of(gold: str, form: AnswerForm) -> AnswerForm:
+    """The form in which a gold is compared: a text that is wholly a number, or yes or no, is one."""
+    if form != "text":
+        return form
+    if _number.gold_numbers(gold) or ("\\" in gold and FORMS["number"].canonical(gold, ())):
         return "number"
     return "boolean" if gold.strip().casefold() in ("yes", "no", "true", "false") else "text"
 
 
-def read(text: str, form: AnswerForm, choices: Sequence[str] = ()) -> Reading:
-    """The answer that `text` gives; never raises."""
-    return _read(text, form, tuple(choices), 1)
+# ---------------------------------------------------------------- reading
 
 
-def judge(text: str, gold: str, form: AnswerForm, choices: Sequence[str] = ()) -> Verdict:
-    """The verdict on `text`. Raises DataError if the gold cannot be read, and on nothing else."""
-    wanted = canonical(gold, form, choices)
-    if wanted is None:
+def read(text: str, form: AnswerForm, choices: Sequence[str] = (), *, cut_off: bool = False) -> Reading:
+    """The answer that `text` gives; never raises. `cut_off` says that the text reached its length limit."""
+    seen = look(text, form, Asked(tuple(choices)), cut_off)
+    return Reading(seen.found.answer, _span(seen, seen.found), seen.found.rule, _how(seen))
+
+
+def strict_read(
+    text: str, form: AnswerForm, choices: Sequence[str] = (), *, cut_off: bool = False
+) -> Reading:
+    """The answer of the last sentence "The answer is ..." that is written as `write` writes it."""
+    seen = look(text, form, Asked(tuple(choices)), cut_off)
+    if seen.strict is None:
+        return Reading(None, None, "", _reasons.NOT_WRITTEN)
+    return Reading(seen.strict.answer, _span(seen, seen.strict), "strict", _reasons.WRITTEN)
+
+
+def _span(seen: Look, found: Found) -> tuple[int, int] | None:
+    """Where in the whole text; None if there is nothing to point at."""
+    return (seen.start + found.start, seen.start + found.end) if found.end else None
+
+
+def _how(seen: Look) -> str:
+    found = seen.found
+    if found.answer is None:
+        return found.reason
+    how = _reasons.in_words(found.rule)
+    return how if seen.earlier is None else f"{how}; an earlier statement says {_short(seen.earlier)}"
+
+
+def _short(answer: str) -> str:
+    return answer if len(answer) <= 60 else f"{answer[:60]}..."
+
+
+# ---------------------------------------------------------------- judging
+
+
+class _Wanted(NamedTuple):
+    """A gold, made ready to be compared with."""
+
+    answer: str
+    form: AnswerForm
+    asked: Asked
+
+
+@lru_cache(16384)
+def _wanted(gold: str, form: AnswerForm, choices: tuple[str, ...]) -> _Wanted:
+    own_form = _form_of(gold, form)
+    answer = FORMS[own_form].canonical(gold, choices)
+    if answer is None:
         raise DataError(f"the gold answer '{gold[:80]}' cannot be read as a {form}; mend it or name its form")
-    if form == "text":
-        form = _form_of_text(gold)
     if form == "choice" and not choices and _choice.counted(gold):
         choices = _choice.COUNTED
-    reading = _read(text, form, tuple(choices), wanted.count(";") + 1 if form == "number" else 1)
-    if reading.answer is None:
-        return Verdict("no_answer", None, reading.span, reading.rule, reading.reason)
-    right = reading.answer == wanted or (form == "number" and _numbers_equal(reading.answer, wanted))
-    return Verdict("correct" if right else "wrong", reading.answer, reading.span, reading.rule)
+    maths = own_form == "number" and not _number.gold_numbers(answer)
+    parts = answer.count(";") + 1 if own_form in ("number", "list") and not maths else 1
+    return _Wanted(answer, own_form, Asked(choices, parts, maths))
+
+
+def judge(
+    text: str, gold: str, form: AnswerForm, choices: Sequence[str] = (), *, cut_off: bool = False
+) -> Verdict:
+    """The verdict on `text`. Raises DataError if the gold cannot be read, and on nothing else."""
+    wanted = _wanted(gold, form, tuple(choices))
+    seen = look(text, wanted.form, wanted.asked, cut_off)
+    found, strict = seen.found, seen.strict
+    name = _name(found, wanted)
+    reason = _how(seen)
+    if name == "wrong":
+        reason = f"reads {_short(found.answer or '')}, the gold is {_short(wanted.answer)}; {reason}"
+    span = _span(seen, found)
+    if strict is None:
+        return Verdict(name, found.answer, span, found.rule, reason)
+    strict_name = name if strict.answer == found.answer else _name(strict, wanted)
+    return Verdict(name, found.answer, span, found.rule, reason, strict_name, strict.answer)
+
+
+def _name(found: Found, wanted: _Wanted) -> VerdictName:
+    if found.answer is None:
+        return "no_answer"
+    right = found.answer == wanted.answer or FORMS[wanted.form].equal(found.answer, wanted.answer)
+    return "correct" if right else "wrong"
+
+
+# ---------------------------------------------------------------- reasoning
 
 
 def reasoning(text: str, form: AnswerForm, choices: Sequence[str] = ()) -> str:
     """`text` without the final statement of its answer and without a run-on into another question;
     unchanged if the answer was read without a statement."""
-    looked = _look(text, form, tuple(choices), 1)
-    while looked.statement is not None:
-        start = statement_start(text, looked.statement)
-        text = _joined(text[:start], text[looked.statement.end : looked.end])
-        looked = _look(text, form, tuple(choices), 1)
-        if looked.statement is not None and not _repeats(text, looked.statement):
+    asked = Asked(tuple(choices))
+    seen = look(text, form, asked, False)
+    again = loop(text[: seen.end]) if seen.statement else None
+    if again:
+        text = text[: again[0]].rstrip()
+        seen = look(text, form, asked, False)
+    for _ in range(MOST_STATEMENTS):
+        if seen.statement is None:
+            break
+        own = text[seen.start : seen.end]
+        start = statement_start(own, seen.statement)
+        text = _joined(text[: seen.start] + own[:start], own[_statement_end(seen) :])
+        seen = look(text, form, asked, False)
+        if seen.statement is not None and not _repeats(text[seen.start :], seen.statement):
             break
     return text
+
+
+MOST_STATEMENTS = 8
+"""Statements at the end of a text, "The answer is 5. #### 5", that are taken off."""
+
+
+def _statement_end(seen: Look) -> int:
+    """A list may reach beyond the sentence that its statement stands in."""
+    return max(seen.statement.end if seen.statement else 0, seen.found.end)
 
 
 def _repeats(text: str, statement: Statement) -> bool:
@@ -118,115 +205,3 @@ _CLOSING_MARKS = ".!?*_`)}]$\\ \t\r\n"
 def _joined(before: str, after: str) -> str:
     before = before.rstrip().rstrip(",;:-–—*_`#$\\[( \t\r\n")
     return f"{before} {after.lstrip(_CLOSING_MARKS)}".strip()
-
-
-def _numbers_equal(output: str, gold: str) -> bool:
-    pairs = list(zip(_number.gold_numbers(output) or [], _number.gold_numbers(gold) or [], strict=False))
-    return len(pairs) == gold.count(";") + 1 and all(_number.equal(*pair) for pair in pairs)
-
-
-# ---------------------------------------------------------------- reading
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What a text holds: the finding, the statement it came from if any, and where the text's own part
-    ends. All positions are those of the whole text."""
-
-    found: Found | None
-    statement: Statement | None
-    end: int
-
-
-def _look(text: str, form: AnswerForm, choices: tuple[str, ...], parts: int) -> _Look:
-    """`parts` is how many numbers make up the answer."""
-    start, end = own_part(text)
-    own = text[start:end]
-    cut = next_question(own)
-    if cut is not None:
-        found, statement = _find(own[:cut], form, choices, parts)
-        if found is not None and found.answer is not None:
-            return _Look(_shifted(found, start), statement and statement.shifted(start), start + cut)
-    found, statement = _find(own, form, choices, parts)
-    return _Look(found and _shifted(found, start), statement and statement.shifted(start), end)
-
-
-def _shifted(found: Found, by: int) -> Found:
-    return Found(found.answer, found.start + by, found.end + by, found.rule, found.reason)
-
-
-def _read(text: str, form: AnswerForm, choices: tuple[str, ...], parts: int) -> Reading:
-    found = _look(text, form, choices, parts).found
-    if found is None:
-        return Reading(None, None, "", "no answer is stated" if text.strip() else "the text is empty")
-    return Reading(found.answer, (found.start, found.end), found.rule, found.reason)
-
-
-def _find(
-    text: str, form: AnswerForm, choices: tuple[str, ...], parts: int
-) -> tuple[Found | None, Statement | None]:
-    stated = statements(text, form)
-    for statement in reversed(stated):
-        if _denies(text, statement, form, choices):
-            continue
-        found = _answer_in(text, statement, form, choices, parts)
-        if found is not None:
-            rule = f"{statement.rule}_{found.rule}" if found.rule else statement.rule
-            return Found(found.answer, found.start, found.end, rule, found.reason), statement
-    if stated and _denies(text, stated[-1], form, choices):
-        return Found(None, stated[-1].start, stated[-1].end, "cue", "an answer is only denied"), None
-    if stated and form == "choice":
-        # What stands before a statement that names no option is reasoning, and reasoning names many.
-        after = stated[-1].body
-        found = _choice.unstated(text[after:], choices)
-        return found and _shifted(found, after), None
-    return _unstated(text, form, choices, parts), None
-
-
-_DENIAL = re.compile(r"[\W_]{0,6}not[\W_]", re.IGNORECASE)
-
-
-def _denies(text: str, statement: Statement, form: AnswerForm, choices: tuple[str, ...]) -> bool:
-    """Whether a statement says only what the answer is not. "Not true" is an answer to a yes-or-no
-    question, and an option may itself begin with "not"."""
-    if form == "boolean" or any(_text.normal(choice).startswith("not ") for choice in choices):
-        return False
-    return bool(_DENIAL.match(text, statement.body, statement.end))
-
-
-def _answer_in(
-    text: str, statement: Statement, form: AnswerForm, choices: tuple[str, ...], parts: int
-) -> Found | None:
-    start, end = statement.body, statement.end
-    if form == "choice":
-        return _choice.answer_in(text, start, end, choices)
-    if form == "boolean":
-        return _boolean.answer_in(text, start, end)
-    if form == "text":
-        return _text.answer_in(text, start, end)
-    if parts > 1:
-        return _several(list(_number.numbers(text, start, end)), parts)
-    number = _number.answer_in(text, start, end)
-    return Found(number.canonical, number.start, number.end) if number else None
-
-
-def _several(found: list[_number.Number], parts: int) -> Found | None:
-    """As many numbers as the gold has, in its order."""
-    if len(found) != parts:
-        return None
-    answer = "; ".join(number.canonical for number in found)
-    return Found(answer, found[0].start, found[-1].end)
-
-
-def _unstated(text: str, form: AnswerForm, choices: tuple[str, ...], parts: int) -> Found | None:
-    if form == "choice":
-        return _choice.unstated(text, choices)
-    if form == "boolean":
-        return _boolean.unstated(text)
-    if form == "text":
-        return _text.unstated(text)
-    if parts > 1:
-        found = _several(list(_number.numbers(text, 0, len(text))), parts)
-        return found and Found(found.answer, found.start, found.end, "whole_text")
-    number = _number.last_number(text)
-    return Found(number.canonical, number.start, number.end, "last_number") if number else None

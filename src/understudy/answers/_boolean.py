@@ -7,8 +7,10 @@ statement it counts only where it stands alone ("No.", "No, because ...").
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from understudy.answers._found import Found
+from understudy.answers._found import Asked, Found
+from understudy.answers._text import bare_span
 
 _POLARITY = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 _WORD = re.compile(r"(?<![^\W_])(?P<not>not[ ])?(?P<word>yes|no|true|false)(?![^\W_]|-)", re.IGNORECASE)
@@ -33,7 +35,7 @@ _GOLDS = {
 }
 
 
-def canonical(answer: str) -> str | None:
+def canonical(answer: str, _choices: Sequence[str] = ()) -> str | None:
     return _GOLDS.get(answer.strip().strip("\"'.").casefold())
 
 
@@ -44,15 +46,24 @@ def _polarity(found: re.Match[str]) -> str:
     return said
 
 
-def answer_in(text: str, start: int, end: int) -> Found | None:
+def stated(text: str, start: int, end: int, _asked: Asked) -> Found | None:
     """The word that opens the statement's body, else the one side that its sentence takes."""
     head = _HEAD.match(text, start, end)
     first = _WORD.match(text, head.end() if head else start, end)
     if first:
         if _ALSO.match(text, first.end(), end):
             return Found(None, first.start(), end, reason="several answers are named")
-        return Found(_polarity(first), first.start("word"), first.end())
+        return Found(_polarity(first), *first.span())
+    letter = text[start:end].strip(" *_`\"'.()").lower()
+    if letter in ("y", "n"):
+        return Found(_GOLDS[letter], *bare_span(text, start, end))
     return _one_side(list(_WORD.finditer(text, start, end)))
+
+
+def strict(text: str, start: int, end: int, _asked: Asked) -> Found | None:
+    """A body that is yes, no, true or false."""
+    said = _GOLDS.get(text[start:end].lower())
+    return Found(said, start, end) if said and end - start > 1 else None
 
 
 def _one_side(words: list[re.Match[str]]) -> Found | None:
@@ -61,16 +72,16 @@ def _one_side(words: list[re.Match[str]]) -> Found | None:
     last = words[-1]
     if len({_polarity(word) for word in words}) > 1:
         return Found(None, words[0].start(), last.end(), reason="several answers are named")
-    return Found(_polarity(last), last.start("word"), last.end())
+    return Found(_polarity(last), *last.span())
 
 
-def unstated(text: str) -> Found | None:
+def unstated(text: str, _asked: Asked) -> Found | None:
     """A first word "Yes"; else what the last sentence says."""
     end = len(text.rstrip())
     head = _HEAD.match(text, 0, end)
     first = _WORD.match(text, head.end() if head else 0, end)
     if first and _counts(text, first) and not _ALSO.match(text, first.end(), end):
-        return Found(_polarity(first), first.start("word"), first.end(), "first_word")
+        return Found(_polarity(first), *first.span(), "first_word")
     window = max(0, end - LONGEST_SENTENCE)
     start = window if window == 0 else end
     for mark in _LAST_SENTENCE.finditer(text, window, end):

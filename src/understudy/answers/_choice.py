@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
-from understudy.answers._found import Found
+from understudy.answers._found import Asked, Found
 from understudy.answers._labels import (
     CONCLUDED,
     HEAD,
@@ -23,7 +24,7 @@ from understudy.answers._labels import (
     is_label,
     label_of,
 )
-from understudy.answers._text import normal
+from understudy.answers._text import bare_span, normal
 from understudy.types import LABELS
 
 CLOSING = 400
@@ -35,12 +36,20 @@ COUNTED = ("",) * 9
 
 _LAST_SENTENCE = re.compile(r"[.!?]\s+(?=\S)|\n")
 _NONE = re.compile(r"\b(?:none|neither|no option|not listed|all of)\b", re.IGNORECASE)
+_CONTRAST = re.compile(r",\s?(?:and\s)?not\b|\b(?:rather\sthan|instead\sof|as\sopposed\sto)\b", re.IGNORECASE)
+_STRICT = re.compile(r"\((?P<marked>[A-Za-z])\)|(?P<bare>[A-Za-z])")
 SEVERAL = "several options are named"
+
+
+@lru_cache(4096)
+def _options(choices: tuple[str, ...]) -> tuple[str, ...]:
+    """The options' texts as they are compared."""
+    return tuple(normal(choice) for choice in choices)
 
 
 def canonical(answer: str, choices: Sequence[str]) -> str | None:
     """The label of a gold: a letter, a digit from 1, "(B)", "B) text", or the text of one option."""
-    texts = [normal(choice) for choice in choices]
+    texts = _options(tuple(choices))
     wanted = normal(answer)
     if wanted and texts.count(wanted) == 1 and not (len(wanted) == 1 and wanted.isalpha()):
         return LABELS[texts.index(wanted)]
@@ -55,7 +64,7 @@ def counted(gold: str) -> bool:
     return gold.strip(" ().").isdecimal()
 
 
-def _labelled(text: str, texts: list[str], choices: Sequence[str]) -> str | None:
+def _labelled(text: str, texts: Sequence[str], choices: Sequence[str]) -> str | None:
     """The label of "B) its own text": the text must be the option's."""
     found = OPENING.match(text)
     named = label_of(found, choices) if found else None
@@ -67,20 +76,35 @@ def _labelled(text: str, texts: list[str], choices: Sequence[str]) -> str | None
 # ---------------------------------------------------------------- in a statement
 
 
-def answer_in(text: str, start: int, end: int, choices: Sequence[str]) -> Found | None:
+def stated(text: str, start: int, end: int, asked: Asked) -> Found | None:
     """The label or the option that a statement's body names."""
-    texts = [normal(choice) for choice in choices]
+    choices = asked.choices
+    texts = _options(choices)
     body = normal(text[start:end]) if choices and end - start <= LONGEST_BODY else ""
     head = _head(text, start, end, choices)
     if body and texts.count(body) == 1 and (head is None or not (len(body) == 1 and body.isalpha())):
-        return Found(LABELS[texts.index(body)], start, end)
+        return Found(LABELS[texts.index(body)], *bare_span(text, start, end))
     if head is not None:
         return head
     named = _agreed(NAMED.finditer(text, start, end), choices, "")
-    named = named or _option(body, texts, start, end, "option_text")
+    if named is None and body:
+        contrast = _CONTRAST.search(text, start, end)
+        stop = contrast.start() if contrast else end
+        named = _option(text, start, stop, normal(text[start:stop]), texts, "option_text")
     if named is None and _NONE.search(text, start, end):
         return Found(None, start, end, reason="none of the options is named")
     return named
+
+
+def strict(text: str, start: int, end: int, asked: Asked) -> Found | None:
+    """A body that is a label, "(B)" or "B", or a label before its own text."""
+    label = _STRICT.fullmatch(text, start, end)
+    if label:
+        named = label_of(label, asked.choices)
+        return Found(named, *label.span(label.lastgroup or 0)) if named else None
+    named = _labelled(text[start:end], _options(asked.choices), asked.choices)
+    opening = OPENING.match(text, start, end)
+    return Found(named, *opening.span(opening.lastgroup or 0)) if named and opening else None
 
 
 def _head(text: str, start: int, end: int, choices: Sequence[str]) -> Found | None:
@@ -110,8 +134,9 @@ def _agreed(marks: Iterable[re.Match[str]], choices: Sequence[str], rule: str) -
     return Found(named, *mark.span(mark.lastgroup or 0), rule)
 
 
-def _option(body: str, texts: list[str], start: int, end: int, rule: str) -> Found | None:
-    """The only option whose text occurs in `body`; an option inside a longer one does not count."""
+def _option(text: str, start: int, end: int, body: str, texts: Sequence[str], rule: str) -> Found | None:
+    """The only option whose text occurs in `body`, which is [start, end) as it is compared; an option
+    inside a longer one does not count."""
     present = [(i, option) for i, option in enumerate(texts) if option and _occurs(option, body)]
     longest = [
         (i, option)
@@ -122,7 +147,13 @@ def _option(body: str, texts: list[str], start: int, end: int, rule: str) -> Fou
         return None
     if len(longest) > 1:
         return Found(None, start, end, rule, SEVERAL)
-    return Found(LABELS[longest[0][0]], start, end, rule)
+    return Found(LABELS[longest[0][0]], *_place(text, start, end, longest[0][1]), rule)
+
+
+def _place(text: str, start: int, end: int, option: str) -> tuple[int, int]:
+    """Where an option's text stands, if it stands there letter for letter, else all that was searched."""
+    at = text[start:end].lower().find(option)
+    return (start + at, start + at + len(option)) if at >= 0 else (start, end)
 
 
 def _occurs(option: str, text: str) -> bool:
@@ -140,10 +171,11 @@ def _occurs(option: str, text: str) -> bool:
 # ---------------------------------------------------------------- without a statement
 
 
-def unstated(text: str, choices: Sequence[str]) -> Found | None:
+def unstated(text: str, asked: Asked) -> Found | None:
     """A text or last line that is a label, a text that opens with one, "B is correct", or what the last
     sentence comes to; failing that the only label that is marked, the only option mentioned."""
-    texts = [normal(choice) for choice in choices]
+    choices = asked.choices
+    texts = _options(choices)
     return (
         _bare(text, choices)
         or _opening(text, texts, choices)
@@ -169,7 +201,7 @@ def _bare(text: str, choices: Sequence[str]) -> Found | None:
     return Found(None, line, end, rule, "no such option") if alone else None
 
 
-def _opening(text: str, texts: list[str], choices: Sequence[str]) -> Found | None:
+def _opening(text: str, texts: Sequence[str], choices: Sequence[str]) -> Found | None:
     """An option's text as the whole text, or "B) its text" with an explanation after it."""
     start = len(text) - len(text.lstrip())
     line = text.find("\n", start)
@@ -185,7 +217,7 @@ def _opening(text: str, texts: list[str], choices: Sequence[str]) -> Found | Non
     own = texts[LABELS.index(named)] if texts else ""
     told = bool(own) and rest.startswith(own)
     alone = not rest and found.end() <= line
-    others = any(label_of(mark, choices) != named for mark in NAMED.finditer(text, found.end()))
+    others = any(label_of(mark, choices) != named for mark in _marks(text, found.end()))
     listed = len({mark.group(1) for mark in _LISTED.finditer(text)}) > 1
     opens_reply = text.lstrip().startswith("A:") and not told
     if opens_reply or listed or not (told or alone or not others):
@@ -193,8 +225,15 @@ def _opening(text: str, texts: list[str], choices: Sequence[str]) -> Found | Non
     return Found(named, *found.span(found.lastgroup or 0), "first_label")
 
 
+_INLINE = re.compile(r"(?<![\w(])(?P<label>[A-Z])\)(?=\s)")
 _LISTED = re.compile(r"^[ \t*_(]{0,4}([A-Z])[).:]", re.MULTILINE)
 """A line of a list of options."""
+
+
+def _marks(text: str, start: int) -> list[re.Match[str]]:
+    """Every label with a mark, in the order of the text."""
+    marks = [*NAMED.finditer(text, start), *_INLINE.finditer(text, start)]
+    return sorted(marks, key=re.Match.start)
 
 
 def _called_right(text: str, choices: Sequence[str]) -> Found | None:
@@ -204,20 +243,20 @@ def _called_right(text: str, choices: Sequence[str]) -> Found | None:
     return Found(label_of(right[-1], choices), *right[-1].span(), "called_right")
 
 
-def _mentioned(text: str, texts: list[str], choices: Sequence[str]) -> Found | None:
+def _mentioned(text: str, texts: Sequence[str], choices: Sequence[str]) -> Found | None:
     last = _last_sentence(text)
     concluded = _agreed(CONCLUDED.finditer(text, last), choices, "last_sentence")
     if concluded is not None and concluded.answer:
         return concluded
     closing = max(0, len(text) - CLOSING)
-    only = _agreed(NAMED.finditer(text), choices, "only_marked_label")
+    only = _agreed(_marks(text, 0), choices, "only_marked_label")
     if only is not None and only.answer and only.start >= closing:
         return only
-    marked = concluded or _agreed(NAMED.finditer(text, last), choices, "last_marked_label")
+    marked = concluded or _agreed(_marks(text, last), choices, "last_marked_label")
     if marked is not None:
         return marked
     body = normal(text[closing:]) if texts else ""
-    return _option(body, texts, closing, len(text), "only_option_mentioned")
+    return _option(text, closing, len(text), body, texts, "only_option_mentioned")
 
 
 def _last_sentence(text: str) -> int:

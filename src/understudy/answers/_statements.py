@@ -1,23 +1,21 @@
 """Where a text states its answer: "The answer is ...", "#### ...", "\\boxed{...}", "Answer: ...".
 
 This file knows forms of speech and nothing of numbers or labels. The catch is that a text says "answer"
-in many ways and mostly more than once, and that a base model runs on into the next question; so the
-statements are returned in order, each with its own sentence, and the readers try them from the last.
-Every pattern has bounded repeats only: a hostile megabyte costs a linear scan.
+in many ways and mostly more than once; so the statements are given from the last to the first, each with
+its own sentence. Every pattern has bounded repeats only: a hostile megabyte costs a linear scan. Patterns
+are tried only where a plain search has found their word, for most of a text is reasoning.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from understudy.types import AnswerForm
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """Characters [start, end) of the text; the answer itself is looked for in [body, end)."""
 
     start: int
@@ -31,12 +29,12 @@ class Statement:
 
 _CUE = re.compile(
     r"""(?<![^\W_])(?:
-      answer(?:[ ](?:choice|option|here)\b)?(?P<about>[ ](?:to|for|of|that|which)[ ][^\n.!?:=]{1,40}?)?
+      answer(?:[ ](?:choice|option|here)\b)?(?P<about>[ ](?:to|for|of|that|which|we|I)[ ][^\n.!?:=]{1,40}?)?
       | ans\b\.?
       | (?:correct|right|best|final|appropriate|likely)[ ](?:option|choice|result|solution|conclusion)
     )
     [*_`"'”’)\]]{0,4}[ \t]{0,4}
-    (?: (?:is|are|was|equals|(?:will|would|should|must)[ ]be)\b
+    (?: (?:is|are|was|equals|comes[ ]to|(?<=['’])s|(?:will|would|should|must)[ ]be)(?![^\W_])
         (?:,?[ ](?:therefore|thus|then|hence|simply|clearly|definitely|actually)\b,?)?[ \t]{0,4}:?
       | (?(about)(?!)|[:=]) )""",
     re.IGNORECASE | re.VERBOSE,
@@ -54,7 +52,7 @@ _BRACE = re.compile(r"[{}]")
 
 _SENTENCE_END = re.compile(r"\n|[.!?][\"'”’)\]*_`$]{0,4}(?=\s|$)")
 _ABBREVIATION = re.compile(
-    r"\b(?:mrs?|ms|dr|st|jr|sr|vs|prof|mt|no|approx|[ap]\.m|e\.g|i\.e)\.$", re.IGNORECASE
+    r"\b(?:mrs?|ms|dr|rs|st|jr|sr|vs|prof|mt|no|approx|[ap]\.m|e\.g|i\.e)\.$", re.IGNORECASE
 )
 _LEAD = re.compile(
     r"""(?:^|(?<=[\s.,;:!?*\#(>]))
@@ -64,67 +62,77 @@ _LEAD = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-_NEXT_QUESTION = re.compile(
-    r"\n[ \t]{0,4}(?:\#{1,6}[ ]{0,2}|\*\*)?(?:Q|Question|Problem|Human|User|Instruction)[ ]?\d{0,4}[ ]?:",
-    re.IGNORECASE,
-)
-_END_OF_TEXT = re.compile(r"<\|(?:endoftext|im_end|eot_id|end_of_text|end)\|>|</s>")
-_THOUGHT_END = "</think>"
+
+def lower(text: str) -> str:
+    """In small letters, character for character."""
+    small = text.lower()
+    return small if len(small) == len(text) else text.replace("İ", "i").lower()
 
 
-def own_part(text: str) -> tuple[int, int]:
-    """[start, end) of the model's own words, without the space around them: after its hidden thoughts
-    and before its end-of-text token, unless nothing stands there."""
-    start = text.rfind(_THOUGHT_END)
-    start = 0 if start < 0 else start + len(_THOUGHT_END)
-    found = _END_OF_TEXT.search(text, start)
-    end = found.start() if found else len(text)
-    if not text[start:end].strip():
-        start, end = 0, len(text)
-    own = text[start:end]
-    return start + len(own) - len(own.lstrip()), start + len(own.rstrip())
-
-
-def next_question(text: str) -> int | None:
-    """Where the text runs on into another question, if something stands before that."""
-    for found in _NEXT_QUESTION.finditer(text):
-        if text[: found.start()].strip():
-            return found.start()
-    return None
-
-
-def statements(text: str, form: AnswerForm) -> list[Statement]:
-    """Every statement of an answer, in the order of the text; their bodies do not overlap."""
-    boxes = dict(_boxes(text)) if "box" in text else {}
-    heads = sorted([*_heads(text, form), *((start, body, "boxed") for start, body in boxes)])
-    sentence_ends = [found.end() for found in _SENTENCE_END.finditer(text)] if heads else []
-    stated = []
-    for index, (start, body, rule) in enumerate(heads):
-        limit = heads[index + 1][0] if index + 1 < len(heads) else len(text)
+def statements(text: str, small: str, form: AnswerForm) -> Iterator[Statement]:
+    """Every statement of an answer, from the last to the first; their bodies do not overlap. `small` is
+    the text in small letters."""
+    heads = _cues(text, small)
+    boxes: dict[tuple[int, int], int] = {}
+    if "box" in text:
+        boxes = dict(_boxes(text))
+        heads += [(start, body, "boxed") for start, body in boxes]
+    if "#" in text or "**" in text or "<" in text or "-->" in text or "A:" in text:
+        heads += _marks(text, form)
+    limit = len(text)
+    for start, body, rule in sorted(heads, reverse=True):
         if rule == "boxed":
             end = min(boxes[start, body], limit)
         else:
             body = _skip_space(text, body, limit)
-            end = _sentence_end(text, body, limit, sentence_ends)
+            end = sentence_end(text, body, limit)
         if body < end:
-            stated.append(Statement(start, body, end, rule))
-    return stated
+            yield Statement(start, body, end, rule)
+        limit = start
 
 
-def _heads(text: str, form: AnswerForm) -> Iterator[tuple[int, int, str]]:
-    """Where a statement opens: [start, body) and its rule. The tests in front only save time."""
-    wanted = [(_CUE, "cue")]
-    if "#" in text or "**" in text:
-        wanted += [(_HASH, "hash"), (_HEADING, "heading")]
-    if "<" in text:
-        wanted.append((_TAG, "tag"))
-    if "-->" in text:
-        wanted.append((_ARROW, "arrow"))
-    for pattern, rule in wanted:
+_CUE_WORD = re.compile(
+    r"ans|(?:correct|right|best|final|appropriate|likely) (?:option|choice|result|solution|conclusion)"
+)
+
+
+def _cues(text: str, small: str) -> list[tuple[int, int, str]]:
+    """Where a cue in words opens a statement: [start, body) and its rule."""
+    starts: Iterator[int] = _each(small, "ans")
+    if (
+        "option" in small
+        or "choice" in small
+        or "result" in small
+        or "solution" in small
+        or "conclusion" in small
+    ):
+        starts = (found.start() for found in _CUE_WORD.finditer(small))
+    heads, end = [], 0
+    for start in starts:
+        found = _CUE.match(text, start) if start >= end else None
+        if found:
+            end = found.end()
+            heads.append((start, end, "cue"))
+    return heads
+
+
+_MARKS = ((_HASH, "hash"), (_HEADING, "heading"), (_TAG, "tag"), (_ARROW, "arrow"))
+
+
+def _marks(text: str, form: AnswerForm) -> Iterator[tuple[int, int, str]]:
+    """Where a mark does."""
+    for pattern, rule in _MARKS:
         for found in pattern.finditer(text):
             yield found.start(), found.end(), rule
     if form != "choice":
         yield from _reply(text)
+
+
+def _each(text: str, word: str) -> Iterator[int]:
+    at = text.find(word)
+    while at >= 0:
+        yield at
+        at = text.find(word, at + 1)
 
 
 def _reply(text: str) -> Iterator[tuple[int, int, str]]:
@@ -154,12 +162,10 @@ def _skip_space(text: str, position: int, limit: int) -> int:
     return position
 
 
-def _sentence_end(text: str, body: int, limit: int, ends: list[int]) -> int:
+def sentence_end(text: str, body: int, limit: int) -> int:
     """The end of the sentence that `body` stands in, at most `limit`; "Mrs. Hilt" is one sentence."""
-    for index in range(bisect_right(ends, body), len(ends)):
-        end = ends[index]
-        if end >= limit:
-            break
+    for found in _SENTENCE_END.finditer(text, body, limit):
+        end = found.end()
         if not _ABBREVIATION.search(text, max(body, end - 8), end):
             return end
     return limit
