@@ -14,6 +14,8 @@ QUESTIONS: dict[AnswerForm, Question] = {
     "choice": Question("Which is up?", "B", ("the sea", "the sky"), rationale="The sky is above the sea."),
     "boolean": Question("Is ice cold?", "yes", rationale="Ice is frozen water."),
     "text": Question('Join the last letters of "Ann Lee".', "ne", rationale="They are n and e."),
+    "letters": Question('Join the last letters of "Bo Lu Mia".', "oua", rationale="They are o, u and a."),
+    "list": Question("Sort by the alphabet: pear, fig.", "fig; pear", rationale="F comes before p."),
 }
 
 RATIONALES = {

@@ -44,6 +44,8 @@ _BLANK: dict[AnswerForm, str] = {
     "choice": "<letter>",
     "boolean": "<yes or no>",
     "text": "<answer>",
+    "letters": "<letters>",
+    "list": "<first>; <second>; ...",
 }
 
 

@@ -17,6 +17,7 @@ from understudy.answers._latex import parsed
 from understudy.answers._number import AS_FRACTION, Number, equal, plain_number
 
 MOST_ELEMENTS = 30
+LARGEST_ROUNDED = 10**30
 _POINTS = (("3/7", "5/11"), ("17/13", "23/19"), ("29/5", "31/3"))
 """Where variables are tried: the first at the first figure, each further one at a step of the second."""
 
@@ -48,8 +49,10 @@ def _rounds_to(formula: Any, gold: str) -> bool:
     number = plain_number(gold)
     if number is None or number.decimals < 2 or formula.free_symbols:
         return False
-    value = Fraction(str(formula.evalf(40)))
-    return equal(Number(value, AS_FRACTION, "", 0, 0), number)
+    value = formula.evalf(40)
+    if not value.is_real or abs(value) > LARGEST_ROUNDED:
+        return False
+    return equal(Number(Fraction(str(value)), AS_FRACTION, "", 0, 0), number)
 
 
 def _unwrapped(side: Any, other: Any) -> Any:

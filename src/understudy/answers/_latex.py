@@ -28,7 +28,7 @@ DEEPEST = 6
 """Brackets within brackets; the grammar's cost grows with each."""
 MOST_BRACKETS = 40
 LONGEST_NUMBER = 30
-LARGEST_POWER = 10_000
+LARGEST_POWER = 1000
 """The product of all exponents of a formula."""
 
 _COMMANDS = set(
@@ -67,6 +67,7 @@ _FORMULA = re.compile(
     r"\\[A-Za-z]|\^|\d[a-z]|[a-z]\s?[-+*/=<>]|[-+*/=<>]\s?[a-z(]|[(\[{][^,]{1,60},|,\s|,-|\d,\d+,\d"
 )
 _LONG_NUMBER = re.compile(rf"\d{{{LONGEST_NUMBER + 1}}}")
+_EXPONENT = re.compile(r"\d\s?[eE]\s?[-+]?\s?\d")
 _FACTORIAL = re.compile(r"(?<!\d)\d{1,3}!(?!!)|[a-z]!(?!!)")
 _BINOMIAL = re.compile(r"\\binom\s?\{\d{1,3}\}\s?\{\d{1,3}\}")
 _BASE = re.compile(r"\d\s?_")
@@ -136,6 +137,7 @@ def too_large(tidied: str) -> bool:
         or deepest > DEEPEST
         or brackets > MOST_BRACKETS
         or _LONG_NUMBER.search(tidied) is not None
+        or _EXPONENT.search(tidied) is not None
         or tidied.count("!") > len(_FACTORIAL.findall(tidied))
         or tidied.count("!") > 1
         or tidied.count("binom") > len(_BINOMIAL.findall(tidied))
@@ -145,7 +147,9 @@ def too_large(tidied: str) -> bool:
 
 def _small_powers(tidied: str) -> bool:
     exponents = [_exponent(tidied, at + 1) for at, character in enumerate(tidied) if character == "^"]
-    if any("^" in power or "!" in power or "binom" in power for power in exponents):
+    if exponents and ("!" in tidied or "binom" in tidied):
+        return False
+    if any("^" in power for power in exponents):
         return False
     numbers = [int(number) for power in exponents for number in re.findall(r"\d+", power)]
     return prod(max(1, number) for number in numbers) <= LARGEST_POWER
