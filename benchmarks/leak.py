@@ -88,7 +88,7 @@ class File:
 def load(root: Path, questions: Sequence[Question], name: str, shown: bool | None) -> File:
     teacher = Recorded(path=root / "eit_cot_distill" / f"{name}.json.gz").build(None)
     requests = [Request(question, ()) for question in questions]
-    completions = [completion for _, completion in teacher.complete(requests, Sampling())]
+    completions = [said for batch in teacher.complete(requests, Sampling()) for _, said in batch]
     material = gather({"train": tuple(questions)}, "train", completions, [], openbookqa.form, shown)
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger.sqlite") as ledger:
         return File(name, material, read_back(material, Lexical().build(None), ledger))

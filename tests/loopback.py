@@ -22,12 +22,16 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer of the server; "reset" tears the connection, "stall" never answers."""
+    """One answer of the server, or what it does instead:
+
+    "reset" tears the connection, "stall" never answers, "cut" closes half-way through the body, "stop" sends
+    half of the body and no more, "drip" sends the headers one by one for ever.
+    """
 
     status: int = 200
-    body: str | dict[str, Any] = ""
+    body: str | bytes | dict[str, Any] = ""
     headers: dict[str, str] = field(default_factory=dict)
-    action: Literal["reply", "reset", "stall"] = "reply"
+    action: Literal["reply", "reset", "stall", "cut", "stop", "drip"] = "reply"
 
 
 RESET = Reply(action="reset")
@@ -98,8 +102,8 @@ class Loopback:
                 return self._script.pop(0)
         return self._otherwise(body)
 
-    def wait_until_over(self) -> None:
-        self._over.wait(30)
+    def wait_until_over(self, seconds: float = 30) -> bool:
+        return self._over.wait(seconds)
 
     def stop_listening(self) -> None:
         """Die: requests in flight are still answered, new ones are refused."""
@@ -143,14 +147,24 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.connection.close()
             return
-        text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
-        data = text.encode()
+        if reply.action == "drip":
+            self._drip()
+            return
+        text = json.dumps(reply.body) if isinstance(reply.body, dict) else reply.body
+        data = text.encode() if isinstance(text, str) else text
         self.send_response(reply.status)
         for name, value in {"Content-Type": "application/json", **reply.headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        self.wfile.write(data if reply.action == "reply" else data[: len(data) // 2])
+        if reply.action == "stop":
+            self.server.loopback.wait_until_over()
+
+    def _drip(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        while not self.server.loopback.wait_until_over(0.05):
+            self.wfile.write(b"X-Slow: yes\r\n")
 
     def log_message(self, format: str, *args: object) -> None:
         """Quiet."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,8 @@ from understudy.audit.material import Material
 from understudy.audit.reader import PASSAGE, READING, ReadBack, prompt, read_back
 from understudy.audit.sentences import sentences, without_last
 from understudy.ledger import Ledger
-from understudy.roles import Completer, Identity
-from understudy.types import Completion, Question, Request, Sampling
+from understudy.roles import Completer, Identity, Landed
+from understudy.types import Completion, FinishReason, Question, Request, Sampling
 
 # ---------------------------------------------------------------- sentences
 
@@ -69,7 +69,7 @@ class Reader:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def complete(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
         assert sampling == READING
         for position, request in reversed(list(enumerate(requests))):
             text = request.messages[-1].content
@@ -77,8 +77,10 @@ class Reader:
             _, _, passage = text.partition(PASSAGE)
             error = "unanswered" if "later" in passage else "too long" if "never" in passage else ""
             reply = "The answer is (B)." if "blue" in passage else "The answer is (A)."
-            finish = "error" if error else "stop"
-            yield position, Completion(request.question.id, 0, "" if error else reply, finish, error=error)  # type: ignore[arg-type]
+            finish: FinishReason = "error" if error else "stop"
+            yield [
+                (position, Completion(request.question.id, 0, "" if error else reply, finish, error=error))
+            ]
 
     def close(self) -> None:
         pass

@@ -135,6 +135,7 @@ def test_help_shows_every_command_in_a_whole_line() -> None:
         "demo",
         "doctor",
         "judge",
+        "ledger",
         "list",
         "plan",
         "report",

@@ -23,7 +23,10 @@ from understudy import answers, errors, shelves
 from understudy.cli import INTERRUPTED, main
 from understudy.curate import CurateSpec
 from understudy.data import DataSpec
+from understudy.engines.ray import RaySpec
 from understudy.evaluate import EvaluateSpec
+from understudy.metering import BudgetSpec
+from understudy.prices import PriceSpec
 from understudy.prompts import PromptSpec
 from understudy.recipe import (
     AnnotationSampling,
@@ -163,6 +166,9 @@ KEYS: Mapping[str, type[BaseModel]] = {
     "data": DataSpec,
     "prompt": PromptSpec,
     "sampling": AnnotationSampling,
+    "budget": BudgetSpec,
+    "price": PriceSpec,
+    "ray": RaySpec,
     "curate": CurateSpec,
     "audit": AuditSpec,
     "train": TrainSpec,
@@ -172,6 +178,14 @@ KEYS: Mapping[str, type[BaseModel]] = {
 }
 NESTED = {"data", "prompt", "sampling", "curate", "audit", "train", "evaluate", "budget"}
 """Keys whose default is a section of its own."""
+
+
+@cache
+def reference() -> Mapping[str, str]:
+    """Every section that lists keys. The teachers of providers.md have theirs there."""
+    recipes, providers = sections(page("recipes.md")), sections(page("providers.md"))
+    assert recipes.keys() & providers.keys() == set(), "one place for each"
+    return {**recipes, **providers}
 
 
 def default(model: type[BaseModel], name: str) -> Any:
@@ -188,7 +202,7 @@ def said(cell: str) -> Any:
 @pytest.mark.parametrize("heading", KEYS)
 def test_the_reference_names_every_key_with_its_default(heading: str) -> None:
     model = KEYS[heading]
-    rows = {row[0].strip("`"): row for row in table(sections(page("recipes.md"))[heading])}
+    rows = {row[0].strip("`"): row for row in table(reference()[heading])}
     assert list(rows) == list(model.model_fields)
     for name, (_, _, cell, *_) in rows.items():
         value = default(model, name)
@@ -241,6 +255,9 @@ def test_our_environment_variables_are_documented() -> None:
     files = [*package.rglob("*.py"), *package.rglob("*.yaml"), *(PROJECT / "recipes").glob("*.yaml")]
     used = {name for path in files for name in re.findall(r"UNDERSTUDY_[A-Z_]+", path.read_text("utf-8"))}
     assert used
+    for name in shelves.names("teachers"):
+        key = shelves.load("teachers", name).model_fields.get("api_key_env")
+        used |= {key.default} if key and key.default else set()
     assert used <= code_words(sections(page("recipes.md"))["Environment variables"])
 
 

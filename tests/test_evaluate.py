@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from understudy.ledger import Ledger
 from understudy.methods.answer_only import AnswerOnly
 from understudy.methods.step_by_step import StepByStep
 from understudy.methods.two_stage import TwoStage
-from understudy.roles import Identity, Method
+from understudy.roles import Identity, Landed, Method
 from understudy.types import Completion, FinishReason, Prediction, Question, Request, Sampling, Written
 
 QUESTIONS = [NUMBER, CHOICE, BOOLEAN]
@@ -30,7 +30,7 @@ class Parrot:
         self.stop_after = stop_after
         self.heard: list[str] = []
 
-    def complete(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
         for position, request in reversed(list(enumerate(requests))):
             if len(self.heard) == self.stop_after:
                 raise TeacherError("the parrot is tired; wake it")
@@ -38,7 +38,7 @@ class Parrot:
             self.heard.append(prompt)
             text = self.say(prompt)
             finish: FinishReason = "length" if text.endswith("...") else "stop"
-            yield position, Completion(request.question.id, 0, text, finish, 5, len(text.split()))
+            yield [(position, Completion(request.question.id, 0, text, finish, 5, len(text.split())))]
 
     def close(self) -> None:
         """Nothing is open."""

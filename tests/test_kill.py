@@ -238,7 +238,8 @@ def test_at_most_what_was_in_flight_was_asked_for_twice(story: Story) -> None:
     at_kill = story.found["annotate"]
     assert 0 < len(at_kill.ledger) < QUESTIONS
     assert len(story.asked()) == QUESTIONS
-    assert story.asked().total() <= QUESTIONS + CONCURRENCY
+    # In flight, or landed and on the way to the disk: the client lets neither be more than its concurrency.
+    assert story.asked().total() <= QUESTIONS + 2 * CONCURRENCY
     assert story.found["predict"].asked.total() == story.asked().total()
 
 

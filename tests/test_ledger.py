@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import textwrap
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
-from understudy import ledger as ledger_module
-from understudy.errors import StoreError, TeacherError
+from understudy.errors import TeacherError
 from understudy.ledger import Ledger
-from understudy.roles import Identity
+from understudy.ledger._flow import AHEAD, CHUNK
+from understudy.ledger._keys import Keys
+from understudy.roles import Identity, Landed
+from understudy.streams import windows
 from understudy.types import Completion, Message, Question, Request, Sampling
 
 WARM = Sampling(temperature=0.7)
@@ -33,13 +34,13 @@ class Toy:
         self.stop_after = stop_after
         self.error = error
 
-    def complete(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
         for position, request in reversed(list(enumerate(requests))):
             for sample in request.samples:
                 if self.stop_after is not None and len(self.asked) >= self.stop_after:
                     raise TeacherError("the toy is broken; mend it")
                 self.asked.append((request.messages[-1].content, sample))
-                yield position, self.say(request, sample)
+                yield [(position, self.say(request, sample))]
 
     def say(self, request: Request, sample: int) -> Completion:
         if self.error:
@@ -72,6 +73,13 @@ def run(
     return got
 
 
+def asked_for(path: Path, requests: Sequence[Request], sampling: Sampling = WARM) -> list[tuple[str, int]]:
+    """What has to be asked, and so paid, for these requests now."""
+    toy = Toy()
+    run(path, toy, requests, sampling)
+    return sorted(toy.asked)
+
+
 def test_what_was_answered_comes_back_the_same_and_is_not_asked_again(path: Path) -> None:
     requests = [request("a", (0, 1)), request("b", (0, 1))]
     first = run(path, Toy(), requests)
@@ -82,10 +90,33 @@ def test_what_was_answered_comes_back_the_same_and_is_not_asked_again(path: Path
 
 
 def test_more_samples_ask_only_the_difference(path: Path) -> None:
-    run(path, Toy(), [request("a", (0, 1))])
-    more = Toy()
-    assert len(run(path, more, [request("a", (0, 1, 2, 3))])) == 4
-    assert more.asked == [("a", 2), ("a", 3)]
+    run(path, Toy(), [request(text, (0, 1, 2, 3)) for text in "ab"])
+    more = [request(text, tuple(range(8))) for text in "ab"]
+    assert asked_for(path, more) == [(text, sample) for text in "ab" for sample in (4, 5, 6, 7)]
+    assert len(run(path, Toy(stop_after=0), more)) == 16
+
+
+def test_one_more_row_asks_one(path: Path) -> None:
+    run(path, Toy(), [request(text) for text in "abcd"])
+    assert asked_for(path, [request(text) for text in "abcde"]) == [("e", 0)]
+
+
+def test_rows_in_another_order_with_one_edited_ask_the_edited_one(path: Path) -> None:
+    run(path, Toy(), [request(text) for text in "abcd"])
+    assert asked_for(path, [request(text) for text in "dcXa"]) == [("X", 0)]
+
+
+def test_a_changed_system_prompt_asks_everything(path: Path) -> None:
+    run(path, Toy(), [request(text, system="Be brief.") for text in "abcd"])
+    assert asked_for(path, [request(text, system="Be brief!") for text in "abcd"]) == [(t, 0) for t in "abcd"]
+    assert asked_for(path, [request(text) for text in "abcd"]) == [(t, 0) for t in "abcd"]
+
+
+def test_the_key_is_what_it_was() -> None:
+    """A changed key would make every ledger out there worthless."""
+    keys = Keys(Identity("http://toy", 'to"y', "é"), Sampling(0.7, 0.9, 64, ("\n", "Q:"), 3))
+    expected = "0ed82c95c046b931b5c8dd9d6aa713b428a4f0911ee03c84037a4db911f84a73"
+    assert keys.key("0" * 64, 2) == expected
 
 
 # Whatever changes who answers, what is asked or how it is sampled must never answer from the ledger.
@@ -153,10 +184,8 @@ def test_a_broken_teacher_loses_nothing_it_answered(path: Path) -> None:
 
 def test_a_teacher_that_leaves_samples_out_is_told_on(path: Path) -> None:
     class Lazy(Toy):
-        def complete(
-            self, requests: Sequence[Request], sampling: Sampling
-        ) -> Iterator[tuple[int, Completion]]:
-            yield 0, self.say(requests[0], 0)
+        def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
+            yield [(0, self.say(next(iter(requests)), 0))]
 
     with Ledger(path) as ledger, pytest.raises(TeacherError, match="left 1 of 2 samples unanswered"):
         list(ledger.complete(Lazy(), [request("a"), request("b")], WARM))
@@ -179,7 +208,20 @@ def test_a_teacher_without_endpoint_is_not_recorded(path: Path) -> None:
         assert len(toy.asked) == 2
 
 
-@pytest.mark.parametrize("text", ["", "line\nline", "nul \0 inside", "🦆 답 ≈", "half a pair: \ud83d"])
+EVERY_CHARACTER = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "line\nline",
+        "nul \0 inside",
+        "🦆 답 ≈",
+        "half a pair: \ud83d",
+        pytest.param(EVERY_CHARACTER, id="every"),
+    ],
+)
 def test_any_text_comes_back(path: Path, text: str) -> None:
     class Parrot(Toy):
         def say(self, request: Request, sample: int) -> Completion:
@@ -205,119 +247,169 @@ def test_the_row_says_who_what_and_when(path: Path) -> None:
 
 def test_many_lookups_are_split(path: Path) -> None:
     requests = [request(str(i)) for i in range(1200)]
-    run(path, Toy(), requests)
+    run(path, Together(), requests)
     assert len(run(path, Toy(stop_after=0), requests)) == 1200
 
 
-# ---------------------------------------------------------------- several processes, sudden ends
-
-CHILD = textwrap.dedent("""
-    import sys, time
-    from pathlib import Path
-    from test_ledger import Toy, WARM, request
-    from understudy.ledger import Ledger
-
-    class Slow(Toy):
-        def say(self, request, sample):
-            time.sleep(float(sys.argv[3]))
-            return super().say(request, sample)
-
-    toy = Slow(sys.argv[2])
-    toy.identity = Toy().identity
-    with Ledger(Path(sys.argv[1])) as ledger:
-        for position, completion in ledger.complete(toy, [request(str(i)) for i in range(60)], WARM):
-            print(position, completion.text, flush=True)
-""")
+# ---------------------------------------------------------------- streams
 
 
-def child(path: Path, name: str, pause: float) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    command = [sys.executable, "-c", CHILD, str(path), name, str(pause)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+class Threaded(Toy):
+    """Reads requests in a thread of its own, as far ahead as it likes, and answers in batches."""
+
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
+        landed: SimpleQueue[Landed | None] = SimpleQueue()
+
+        def work() -> None:
+            for position, request in enumerate(requests):
+                for sample in request.samples:
+                    self.asked.append((request.messages[-1].content, sample))
+                    landed.put((position, self.say(request, sample)))
+            landed.put(None)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        while batch := list(islice(iter(landed.get, None), 50)):
+            yield batch
+            if len(batch) < 50:
+                break
+        thread.join()
 
 
-def test_a_killed_process_has_kept_every_answer_it_gave(path: Path) -> None:
-    process = child(path, "toy", 0.01)
-    assert process.stdout is not None
-    seen = [process.stdout.readline() for _ in range(20)]
-    process.send_signal(signal.SIGKILL)
-    seen += process.stdout.readlines()
-    process.stdout.close()
-    process.wait()
-    toy = Toy()
-    assert len(run(path, toy, [request(str(i)) for i in range(60)])) == 60
-    # At most one answer had landed but was not yet printed.
-    assert len(toy.asked) in (60 - len(seen), 59 - len(seen))
+class Together(Toy):
+    """Reads as many requests as it answers together, and never further ahead."""
+
+    size = 100
+
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
+        for window in windows(enumerate(requests), self.size):
+            wanted = [(position, asked, sample) for position, asked in window for sample in asked.samples]
+            self.asked += [(asked.messages[-1].content, sample) for _, asked, sample in wanted]
+            yield [(position, self.say(asked, sample)) for position, asked, sample in wanted]
 
 
-def test_two_processes_share_a_ledger_and_agree(path: Path) -> None:
-    """Each says its own name, so any answer that they do not share shows."""
-    outputs = []
-    for process in [child(path, name, 0.002) for name in ("one", "two")]:
-        outputs.append(sorted(process.communicate(timeout=30)[0].splitlines()))
-        assert process.returncode == 0
-    assert len(outputs[0]) == 60
-    assert outputs[0] == outputs[1]
+class Patient(Together):
+    """Takes one request after the other."""
+
+    size = 1
 
 
-def test_of_two_answers_to_one_request_the_first_stored_counts(path: Path) -> None:
-    class Overtaken(Toy):
-        """While it thinks, another process asks the same and is quicker."""
+def test_a_stream_without_end_is_read_as_it_is_worked_on(path: Path) -> None:
+    made = 0
 
-        def say(self, request: Request, sample: int) -> Completion:
-            quicker = Toy("quicker")
-            quicker.said = "quicker"
-            quicker.identity = self.identity
-            run(path, quicker, [request])
-            return super().say(request, sample)
+    def endless() -> Iterator[Request]:
+        nonlocal made
+        for made in count(1):
+            yield request(str(made))
 
-    ((_, got),) = run(path, Overtaken(), [request("a")])
-    assert got.text == "quicker: a #0"
-
-
-# ---------------------------------------------------------------- a ledger that cannot be used
-
-
-def test_a_file_that_is_no_ledger_is_left_alone(path: Path) -> None:
-    path.write_text("dear diary, " * 100)
-    with pytest.raises(StoreError, match=r"ledger.sqlite is not a ledger; move it away"):
-        Ledger(path)
-    assert path.read_text().startswith("dear diary")
-
-
-def test_a_missing_folder_is_said(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="cannot be opened"):
-        Ledger(tmp_path / "nowhere" / "ledger.sqlite")
-
-
-def test_a_newer_format_is_not_touched(path: Path) -> None:
-    Ledger(path).close()
-    with sqlite3.connect(path) as database:
-        database.execute("PRAGMA user_version = 99")
-    database.close()
-    with pytest.raises(StoreError, match="newer understudy"):
-        Ledger(path)
-
-
-def test_a_held_ledger_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_module, "_BUSY_SECONDS", 0.05)
-    holder = sqlite3.connect(path, isolation_level=None)
     with Ledger(path) as ledger:
-        holder.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreError, match="held by another process"):
-            list(ledger.complete(Toy(), [request("a")], WARM))
-    holder.close()
+        got = list(islice(ledger.complete(Patient(), endless(), WARM), 10))
+    assert [position for position, _ in got] == list(range(10))
+    assert made <= AHEAD + CHUNK
 
 
-def test_a_full_disk_is_said_and_what_fitted_is_kept(path: Path) -> None:
-    long = [request("long " * 400 + str(i)) for i in range(50)]
+@pytest.mark.parametrize("kind", [Together, Threaded])
+def test_a_twin_far_behind_is_answered_from_the_ledger(path: Path, kind: Callable[[], Toy]) -> None:
+    texts = [str(number) for number in range(AHEAD + 2 * CHUNK)]
+    toy = kind()
     with Ledger(path) as ledger:
-        pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
-        ledger._db.execute(f"PRAGMA max_page_count = {pages + 20}")
-        with pytest.raises(StoreError, match=r"the disk that holds the ledger .* is full"):
-            list(ledger.complete(Toy(), long, WARM))
-        kept = ledger.asked - 1
-    assert kept > 3
-    toy = Toy()
-    assert len(run(path, toy, long)) == 50
-    assert len(toy.asked) == 50 - kept
+        twice = (request(text) for text in texts + texts)
+        got = dict(ledger.complete(toy, twice, WARM))
+        assert (ledger.asked, ledger.reused) == (len(texts), len(texts))
+    assert len(got) == 2 * len(texts)
+    assert {got[at].text for at in (7, 7 + len(texts))} == {"toy: 7 #0"}
+    assert sorted(toy.asked) == sorted((text, 0) for text in texts)
+
+
+@pytest.mark.parametrize("kind", [Together, Threaded, Toy])
+def test_new_rows_among_many_old_ones_are_found(path: Path, kind: Callable[[], Toy]) -> None:
+    many = 3 * AHEAD
+    run(path, Together(), [request(str(number)) for number in range(many) if number % 1000])
+    toy = kind()
+    assert len(run(path, toy, [request(str(number)) for number in range(many)])) == many
+    assert sorted(toy.asked) == sorted((str(number), 0) for number in range(0, many, 1000))
+
+
+def test_progress_knows_a_total_that_it_is_told(path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+    with Ledger(path) as ledger:
+        stream = iter([request("a", (0, 1)), request("b")])
+        list(ledger.complete(Toy(), stream, WARM, lambda *counts: heard.append(counts), total=3))
+        list(ledger.complete(Toy(), iter([request("a")]), WARM, lambda *counts: heard.append(counts)))
+    assert heard == [(1, 3), (2, 3), (3, 3), (1, 1)]
+
+
+def test_a_failure_that_may_pass_is_asked_again_for_a_twin_far_behind(path: Path) -> None:
+    texts = [str(number) for number in range(AHEAD + 2 * CHUNK)]
+    toy = Together(error="unanswered: HTTP 503")
+    with Ledger(path) as ledger:
+        got = list(ledger.complete(toy, (request(text) for text in [*texts, "0"]), WARM))
+    assert len(got) == len(toy.asked) == len(texts) + 1
+
+
+@pytest.mark.parametrize("extra", [(0, 0), (0, 1), (9, 0)])
+def test_a_teacher_that_answers_what_it_was_not_asked_is_told_on(path: Path, extra: tuple[int, int]) -> None:
+    class Eager(Toy):
+        def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
+            (asked,) = requests
+            yield [(0, self.say(asked, 0))]
+            yield [(extra[0], self.say(asked, extra[1]))]
+
+    with Ledger(path) as ledger, pytest.raises(TeacherError, match="not asked, or answered twice"):
+        list(ledger.complete(Eager(), [request("a")], WARM))
+    assert asked_for(path, [request("a")]) == [], "what it was asked for is kept"
+
+
+# ---------------------------------------------------------------- what is kept of a reply
+
+
+class Chatty(Toy):
+    """Hands over all samples of a request together, with the reply they came in."""
+
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
+        for position, request in enumerate(requests):
+            raw = f"reply {len(self.asked)}: \ud83d " + "x" * 1000
+            self.asked += [(request.messages[-1].content, sample) for sample in request.samples]
+            said = [self.say(request, sample) for sample in request.samples]
+            yield [(position, replace(c, raw=raw, latency_s=1.5, attempts=2)) for c in said]
+
+
+def test_how_a_reply_came_is_kept_once_and_not_handed_out(path: Path) -> None:
+    requests = [request("a", (0, 1, 2)), request("b")]
+    first = run(path, Chatty(), requests)
+    assert {(c.raw, c.latency_s, c.attempts) for _, c in first} == {("", 0, 1)}
+    assert run(path, Toy(stop_after=0), requests) == first
+    with closing(sqlite3.connect(path)) as database:
+        assert set(database.execute("SELECT latency_s, attempts FROM completions")) == {(1.5, 2)}
+        kept = database.execute("SELECT samples, length(body) FROM replies").fetchall()
+    assert [samples for samples, _ in kept] == ["[0,1,2]", "[0]"]
+    assert all(size < 100 for _, size in kept)
+
+
+def test_the_price_is_recorded_where_it_is_known(path: Path) -> None:
+    prices = iter([0.25, None])
+    with Ledger(path, price=lambda completion: next(prices)) as ledger:
+        list(ledger.complete(Patient(), [request("a"), request("b")], WARM))
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT usd FROM completions ORDER BY rowid").fetchall() == [(0.25,), (None,)]
+
+
+def test_what_lands_together_is_one_transaction(path: Path) -> None:
+    statements: list[str] = []
+    with Ledger(path) as ledger:
+        ledger._db.set_trace_callback(statements.append)
+        list(ledger.complete(Chatty(), [request("a", (0, 1, 2)), request("b"), request("c")], WARM))
+        assert statements.count("COMMIT") == 3
+        assert sum(statement.startswith("INSERT OR IGNORE INTO completions") for statement in statements) == 5
+
+
+def test_nothing_is_yielded_before_it_is_committed(path: Path) -> None:
+    with Ledger(path) as ledger, closing(sqlite3.connect(path)) as other:
+        for landed, _ in enumerate(ledger.complete(Patient(), [request(text) for text in "abc"], WARM)):
+            assert other.execute("SELECT COUNT(*) FROM completions").fetchone() == (landed + 1,)
+
+
+def test_a_commit_waits_for_the_disk(path: Path) -> None:
+    with Ledger(path) as ledger:
+        assert ledger._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert ledger._db.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"

@@ -254,7 +254,7 @@ REFUSALS = [
     ("evaluate: {splits: [test, dev]}\n", 9, ["'dev'", "learning rates"]),
     ("evaluate: {splits: [tset]}\n", 9, ["the task 'arithmetic' has no split 'tset'", "test, ood"]),
     ("evaluate: {splits: []}\n", 9, ["at least one split"]),
-    ("sampling: {n: 2, temperature: 0}\n", 9, ["'sampling.n' is 2", "temperature"]),
+    ("sampling: {n: 2, temperature: 0}\n", 9, ["'sampling.n'", "2 of 2 samples", "temperature 0"]),
     ("prompt: {style: bare, show_answer: true}\n", 9, ["'prompt'", "show the answer"]),
     ("name: again\n", 9, ["the key 'name' is written twice", "line 1"]),
     ("title: ${NOPE}\n", 9, ["the environment variable NOPE is not set"]),

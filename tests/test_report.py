@@ -21,8 +21,8 @@ from understudy.types import FinishReason, Judged, Prediction, Question, Rationa
 
 GOLDEN_KEYS = {
     "schema", "title", "task", "task_title", "form", "headline", "findings", "rows", "seeds", "comparisons",
-    "minimum_detectable_difference", "curation", "teacher", "audit", "students", "samples", "rationales",
-    "notes", "recipe", "manifest",
+    "minimum_detectable_difference", "curation", "teacher", "audit", "spending", "students", "samples",
+    "rationales", "notes", "recipe", "manifest",
 }  # fmt: skip
 ROW_KEYS = {
     "method", "student", "seed", "split", "role", "note", "n", "correct", "accuracy", "interval",

@@ -19,6 +19,10 @@ from typing import Any
 
 import pytest
 
+import test_teacher_anthropic
+import test_teacher_batch
+import test_teacher_litellm
+import test_teacher_vllm
 import understudy
 from loopback import Loopback
 from small import QUESTIONS, RATIONALES
@@ -300,6 +304,10 @@ def _student(folder: Path, stack: ExitStack) -> dict[str, Any]:
 
 
 OFFLINE: dict[str, Offline] = {
+    "anthropic": test_teacher_anthropic.offline,
+    "litellm": test_teacher_litellm.offline,
+    "openai_batch": test_teacher_batch.offline,
+    "vllm": test_teacher_vllm.offline,
     "lexical": lambda folder, stack: {},
     "openai": _openai,
     "recorded": _recorded,
@@ -349,7 +357,8 @@ def test_a_teacher_answers_every_sample_once_and_knows_who_it_is(
             Request(question, (Message("user", f"Question: {question.text}"),), samples)
             for question, samples in zip(_asked(), ((0, 1), (3,), (0,)), strict=True)
         ]
-        answers = list(completer.complete(requests, Sampling(temperature=0.7, max_tokens=8, seed=1)))
+        warm = Sampling(temperature=0.7, max_tokens=8, seed=1)
+        answers = [landed for batch in completer.complete(iter(requests), warm) for landed in batch]
         assert sorted((position, c.sample) for position, c in answers) == [(0, 0), (0, 1), (1, 3), (2, 0)]
         for position, completion in answers:
             assert completion.question_id == requests[position].question.id

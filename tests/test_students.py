@@ -260,7 +260,8 @@ def ask(
         Request(Question(source, "1"), (Message("system", "Hm."), Message("user", source)), samples)
         for source in SOURCES
     ]
-    got = sorted(completer.complete(requests, sampling), key=lambda item: (item[0], item[1].sample))
+    landed = [item for batch in completer.complete(iter(requests), sampling) for item in batch]
+    got = sorted(landed, key=lambda item: (item[0], item[1].sample))
     assert [(p, c.question_id, c.sample) for p, c in got] == [
         (p, request.question.id, sample) for p, request in enumerate(requests) for sample in samples
     ]

@@ -17,7 +17,7 @@ PETS = Question("Which one barks?", "B", ("a grey cat", "a brown dog", "the sea"
 
 def reads(question: Question, passage: str, form: AnswerForm) -> str:
     request = Request(question, (Message("user", prompt(question, form, passage)),))
-    ((position, completion),) = Lexical().build(None).complete([request], Sampling())
+    (((position, completion),),) = Lexical().build(None).complete([request], Sampling())
     assert (position, completion.finish_reason, completion.question_id) == (0, "stop", question.id)
     return completion.text
 
@@ -73,7 +73,7 @@ def test_only_the_reasoning_is_read_where_there_is_one_else_the_question() -> No
     assert reads(question, "", "choice") == "The answer is (B)."
     bare = Request(question, (Message("user", render(question)),), (0, 2))
     got = list(Lexical().build(None).complete([bare], Sampling()))
-    assert [(completion.sample, completion.text) for _, completion in got] == [
+    assert [(completion.sample, completion.text) for batch in got for _, completion in batch] == [
         (0, "The answer is (B)."),
         (2, "The answer is (B)."),
     ]

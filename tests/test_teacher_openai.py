@@ -1,26 +1,35 @@
-"""The `openai` teacher against a server that misbehaves in every way met so far."""
+"""The `openai` teacher: what it asks, how fast, what it reads, and who it says it is."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from pydantic import ValidationError
 
-from loopback import RESET, STALL, Loopback, Reply, answer, choice, error, well
+from loopback import STALL, Loopback, Reply, answer, choice, error, well
 from understudy.annotate import annotate
 from understudy.errors import TeacherError
-from understudy.ledger import Ledger, transient
+from understudy.ledger import Ledger
 from understudy.prompts import PromptSpec
-from understudy.roles import Task
-from understudy.teachers import _client, _wire
+from understudy.roles import Landed, Task
+from understudy.teachers import _call, _limits, _wire
+from understudy.teachers._bridge import Bridge
+from understudy.teachers._faults import Fault
+from understudy.teachers._limits import Allowance
+from understudy.teachers._pace import Bucket, Budget, Window
 from understudy.teachers.openai import OpenAI
 from understudy.types import Completion, Message, Question, Request, Sampling
 
@@ -29,7 +38,7 @@ KEY = "sk-test-5f1a9c3e7b"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_client, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(_call, "FIRST_WAIT_S", 0.01)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
@@ -41,39 +50,20 @@ def requests(count: int, samples: tuple[int, ...] = (0,)) -> list[Request]:
     return [Request(q, (Message("user", q.text),), samples) for q in questions(count)]
 
 
+def everything(batches: Iterator[Sequence[Landed]]) -> list[Landed]:
+    """All that landed; a batch is never empty."""
+    got = list(batches)
+    assert all(got)
+    return [landed for batch in got for landed in batch]
+
+
 def ask(server: Loopback, count: int = 1, samples: tuple[int, ...] = (0,), **fields: Any) -> list[Completion]:
     completer = OpenAI(model="toy", base_url=server.url, **fields).build(None)
-    got = list(completer.complete(requests(count, samples), Sampling(temperature=0.7)))
+    got = everything(completer.complete(iter(requests(count, samples)), Sampling(temperature=0.7)))
     assert sorted((position, c.sample) for position, c in got) == [
         (position, sample) for position in range(count) for sample in samples
     ]
     return [completion for _, completion in sorted(got, key=lambda item: (item[0], item[1].sample))]
-
-
-PASSING = {
-    "busy": error(429, "slow down"),
-    "busy, come back at once": error(429, "slow down", **{"Retry-After": "0"}),
-    "busy, with a Retry-After that is no time": error(429, "slow down", **{"Retry-After": "soon"}),
-    "server error": error(500, "oops"),
-    "a proxy's page": Reply(502, "<html><h1>502 Bad Gateway</h1></html>", {"Content-Type": "text/html"}),
-    "request timeout": error(408, "too slow"),
-    "torn connection": RESET,
-    "no reply": STALL,
-    "not JSON": Reply(200, '{"choices": [{"mess'),
-    "JSON, but no object": Reply(200, "[1, 2]"),
-    "empty choices": Reply(200, {"choices": []}),
-    "malformed choice": Reply(200, {"choices": ["text"]}),
-    "an error under status 200": Reply(200, {"error": {"message": "upstream"}}),
-}
-
-
-@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
-def test_a_passing_fault_is_tried_again(fault: Reply) -> None:
-    with Loopback([fault, fault]) as server:
-        (got,) = ask(server, timeout_s=0.3)
-        assert len(server.bodies) == 3
-    assert got.finish_reason == "stop"
-    assert got.text.startswith("I read: What is 2 + 2")
 
 
 def test_retry_after_is_honoured_by_every_request() -> None:
@@ -92,20 +82,8 @@ def test_retry_after_is_honoured_by_every_request() -> None:
 def test_retry_after_may_be_a_date() -> None:
     when = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     fault = _wire.read(429, {"Retry-After": when}, "", requests(1)[0], (0,))
-    assert isinstance(fault, _wire.Fault)
+    assert isinstance(fault, Fault)
     assert 55 < fault.wait_s <= 60
-
-
-@pytest.mark.parametrize("fault", [error(503, "busy"), STALL, RESET], ids=["503", "stall", "reset"])
-def test_when_retries_run_out_the_question_is_marked_and_the_others_go_on(fault: Reply) -> None:
-    def poison(body: dict[str, Any]) -> Reply:
-        return fault if "asked 1 times" in body["messages"][0]["content"] else well(body)
-
-    with Loopback(otherwise=poison) as server:
-        got = ask(server, count=3, max_retries=1, timeout_s=0.3)
-    assert [c.finish_reason for c in got] == ["stop", "error", "stop"]
-    assert got[1].error.startswith("unanswered: ")
-    assert transient(got[1])
 
 
 def test_a_server_that_only_fails_ends_the_run() -> None:
@@ -115,34 +93,12 @@ def test_a_server_that_only_fails_ends_the_run() -> None:
         assert len(server.bodies) < 30
 
 
-FINAL = {
-    "context by code": (error(400, "too big", "context_length_exceeded"), "context too long"),
-    "context by message": (
-        error(400, "This model's maximum context length is 4096 tokens."),
-        "context too long",
-    ),
-    "content filter": (error(400, "blocked", "content_filter"), "content filter"),
-    "moderation under 403": (error(403, "flagged", "moderation_blocked"), "content filter"),
-}
-
-
-@pytest.mark.parametrize(("reply", "kind"), FINAL.values(), ids=FINAL.keys())
-def test_a_refused_question_is_final_and_not_tried_again(reply: Reply, kind: str, tmp_path: Path) -> None:
-    with Loopback([reply]) as server, Ledger(tmp_path / "ledger.sqlite") as ledger:
-        completer = OpenAI(model="toy", base_url=server.url).build(None)
-        for _ in range(2):
-            ((_, got),) = ledger.complete(completer, requests(1), Sampling())
-            assert (got.finish_reason, got.error.partition(":")[0]) == ("error", kind)
-        assert len(server.bodies) == 1
-        assert (ledger.asked, ledger.reused) == (1, 1)
-
-
 SETUP = {
     "no such model": (error(404, "model 'toy' not found"), "'toy'.*teacher.model"),
     "wrong key": (error(401, "Incorrect API key provided"), "OPENAI_API_KEY"),
     "forbidden": (error(403, "country"), "OPENAI_API_KEY"),
     "no credit": (error(429, "quota", "insufficient_quota"), "no credit"),
-    "a redirect": (Reply(301, "", {"Location": "https://example.org"}), "rejects what it is sent"),
+    "a redirect": (Reply(307, "", {"Location": "https://example.org"}), "to https://example.org.*base_url"),
     "unknown field": (error(400, "unknown field top_k"), "unknown field top_k.*teacher.extra"),
 }
 
@@ -161,37 +117,30 @@ def test_a_broken_set_up_ends_the_run_with_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_one_rejected_question_among_good_ones_is_marked_to_be_asked_again() -> None:
-    with Loopback([error(400, "strange")]) as server:
-        got = ask(server, count=3, concurrency=1)
-    assert [c.error for c in got] == ["unanswered: HTTP 400: strange", "", ""]
-
-
-def test_no_server_at_all_is_soon_said_with_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[int] = []
-
-    async def no_pause(call: object, tries: int, fault: _wire.Fault) -> None:
-        pauses.append(tries)
-
-    monkeypatch.setattr(_client._Call, "_pause", no_pause)
+def test_no_server_at_all_is_soon_said_with_its_address() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     completer = OpenAI(model="toy", base_url=url, concurrency=1).build(None)
     with pytest.raises(TeacherError, match=f"{url}.*cannot be reached"):
-        list(completer.complete(requests(10), Sampling()))
-    assert pauses == [1, 2, 3]
+        everything(completer.complete(requests(10), Sampling()))
 
 
 def test_a_refused_connection_while_others_are_answered_is_one_requests_loss() -> None:
     completer = OpenAI(model="toy", base_url="http://localhost:1/v1").build(None)
-    assert isinstance(completer, _client.Client)
-    call = _client._Call(completer._server, requests(1), Sampling())
-    call.answered = 5
-    (got,) = call._give_up(_wire.Fault("refused", "no room"), 7, 4, requests(1)[0], (0,))
-    assert got.error == "unanswered: no room (tries: 7)"
+    loop = asyncio.new_event_loop()
+    bridge = Bridge(requests(1), 1, loop)
+    call = _call.Call(completer._server, Sampling(), bridge)  # type: ignore[attr-defined]
+    call._answered = 5
+    job = _call.Job(0, requests(1)[0], (0,), attempts=7, answered=4)
+    call._give_up(job, Fault("refused", "no room"), 0.0)
+    bridge.end()
+    ((_, got),) = next(bridge.batches())
+    assert got.error == "unanswered: no room (attempts: 7)"
+    job.answered = 5
     with pytest.raises(TeacherError, match="cannot be reached"):
-        call._give_up(_wire.Fault("refused", "no room"), 7, 5, requests(1)[0], (0,))
+        call._give_up(job, Fault("refused", "no room"), 0.0)
+    loop.close()
 
 
 def test_a_server_that_dies_half_way_loses_nothing_it_answered(tmp_path: Path) -> None:
@@ -230,9 +179,32 @@ READINGS = {
     "filtered": (choice("", "content_filter"), "", "", "content_filter"),
     "null finish": (choice("done", None), "done", "", "stop"),
     "reasoning field": (choice("4", reasoning_content="2 and 2"), "4", "2 and 2", "stop"),
+    "reasoning field of routers": (choice("4", reasoning="2 and 2"), "4", "2 and 2", "stop"),
+    "thinking parts": (
+        choice([{"type": "thinking", "thinking": [{"text": "2 and 2"}]}, {"type": "text", "text": "4"}]),
+        *("4", "2 and 2", "stop"),
+    ),
     "think marks": (choice("<think>\n2 and 2\n</think>\n\n4"), "4", "2 and 2", "stop"),
     "think, opened by the template": (choice("2 and 2</think>4"), "4", "2 and 2", "stop"),
     "think, cut off": (choice("<think>2 and", "length"), "", "2 and", "length"),
+    "think, empty": (choice("<think>\n\n</think>\n4"), "4", "", "stop"),
+    "think twice": (choice("<think>a</think>b <think>c</think>d"), "b d", "a\n\nc", "stop"),
+    "think between": (choice("First <think>a</think>4"), "First 4", "a", "stop"),
+    "think again, cut off": (choice("<think>a</think>b<think>c", "length"), "b", "a\n\nc", "length"),
+    "think, closed twice": (choice("<think>a</think>b</think>c"), "bc", "a", "stop"),
+    "think, only mentioned": (choice("Write <think> first."), "Write <think> first.", "", "stop"),
+    "other marks": (choice("[THINK]2 and 2[/THINK]4"), "4", "2 and 2", "stop"),
+    "marks in words": (choice("<|begin_of_thought|>a<|end_of_thought|>4"), "4", "a", "stop"),
+    "channels": (
+        choice(
+            "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>4<|return|>"
+        ),
+        *("4", "a", "stop"),
+    ),
+    "channels, cut off": (choice("<|channel|>analysis<|message|>2 and", "length"), "", "2 and", "length"),
+    "channels, marks stripped": (choice("analysis2 and 2assistantfinal4"), "4", "2 and 2", "stop"),
+    "analysis, but no channel": (choice("analysis of 4"), "analysis of 4", "", "stop"),
+    "spaces": (choice("  4 \n"), "  4 \n", "", "stop"),
     "unicode": (choice("≈ 4 €, naïve 🦆 答え"), "≈ 4 €, naïve 🦆 答え", "", "stop"),
 }
 
@@ -242,11 +214,6 @@ def test_what_servers_say_is_read(said: dict[str, Any], text: str, reasoning: st
     got = one(answer(said))
     assert (got.text, got.reasoning, got.finish_reason) == (text, reasoning, finish)
     assert (got.prompt_tokens, got.completion_tokens) == (10, 5)
-
-
-def test_usage_may_be_missing() -> None:
-    got = one(Reply(body={"choices": [choice("4")], "usage": None}))
-    assert (got.prompt_tokens, got.completion_tokens) == (0, 0)
 
 
 def test_samples_share_a_request_and_its_tokens_add_up() -> None:
@@ -277,9 +244,34 @@ def test_more_choices_than_asked_are_not_taken() -> None:
         assert [c.text for c in ask(server)] == ["a"]
 
 
+def test_a_completion_says_what_it_took_and_keeps_the_whole_reply() -> None:
+    def slowly(body: dict[str, Any]) -> Reply:
+        time.sleep(0.1)
+        return well(body)
+
+    with Loopback([error(500, "oops")], otherwise=slowly) as server:
+        one, other = ask(server, samples=(0, 1))
+    assert (one.attempts, other.attempts) == (2, 2)
+    assert 0.1 <= one.latency_s < 5
+    assert one.raw == other.raw
+    assert [said["message"]["content"] for said in json.loads(one.raw)["choices"]] == [one.text, other.text]
+
+
+def test_a_final_error_keeps_the_whole_reply() -> None:
+    with Loopback([error(400, "too big", "context_length_exceeded")]) as server:
+        assert "context_length_exceeded" in ask(server)[0].raw
+
+
 def test_the_body_says_how_to_sample() -> None:
     sampling = Sampling(temperature=0.7, top_p=0.9, max_tokens=64, stop=("\n\n",), seed=5)
-    extra = {"top_k": 20, "max_tokens": None, "max_completion_tokens": 64}
+    extra = {
+        "top_k": 20,
+        "max_tokens": None,
+        "max_completion_tokens": 64,
+        "reasoning_effort": "low",
+        "response_format": {"type": "json_schema", "json_schema": {"name": "answer"}},
+        "logprobs": True,
+    }
     body = _wire.body("toy", requests(1)[0], (2, 3), sampling, True, extra)
     assert body == {
         "model": "toy",
@@ -291,6 +283,9 @@ def test_the_body_says_how_to_sample() -> None:
         "n": 2,
         "top_k": 20,
         "max_completion_tokens": 64,
+        "reasoning_effort": "low",
+        "response_format": {"type": "json_schema", "json_schema": {"name": "answer"}},
+        "logprobs": True,
     }
 
 
@@ -300,26 +295,6 @@ def test_a_completion_server_gets_one_text() -> None:
         assert server.paths == ["/v1/completions"]
         assert server.bodies[0]["prompt"] == "What is 2 + 2, asked 0 times?"
     assert got.text.endswith("The answer is 4.")
-
-
-def test_the_key_is_sent_and_reaches_neither_ledger_nor_errors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MY_KEY", KEY + "\n")
-    replies = [
-        answer(choice(f"your key is {KEY}", reasoning_content=KEY)),
-        error(400, f"context length with {KEY}"),
-        error(500, KEY),
-    ]
-    fields: dict[str, Any] = {"model": "toy", "api_key_env": "MY_KEY", "concurrency": 1, "max_retries": 0}
-    with Loopback(replies) as server, Ledger(tmp_path / "ledger.sqlite") as ledger:
-        spec = OpenAI(base_url=server.url, **fields)
-        got = list(ledger.complete(spec.build(None), requests(4), Sampling()))
-        assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
-        assert KEY not in repr(got) + repr(spec) + repr(spec.identity())
-        for file in tmp_path.iterdir():
-            assert KEY.encode() not in file.read_bytes()
-    assert "your key is ***" in got[0][1].text
 
 
 def test_without_a_key_none_is_sent() -> None:
@@ -372,9 +347,9 @@ def test_answers_stream_while_others_are_still_out() -> None:
     with Loopback(otherwise=slow_second) as server:
         completer = OpenAI(model="toy", base_url=server.url).build(None)
         stream = completer.complete(requests(2), Sampling())
-        assert next(stream)[0] == 0
+        assert [position for position, _ in next(stream)] == [0]
         gate.set()
-        assert next(stream)[0] == 1
+        assert [position for position, _ in next(stream)] == [1]
         assert list(stream) == []
 
 
@@ -437,3 +412,335 @@ def test_only_what_is_missing_is_ever_asked(tmp_path: Path) -> None:
             assert [c.sample for c in got] == list(range(n)) * count
             assert [c.question_id for c in got[::n]] == [q.id for q in questions(count)]
             assert server.samples_asked() - before == expected
+
+
+# ---------------------------------------------------------------- order and streams
+
+
+def position_of(body: dict[str, Any]) -> int:
+    return int(body["messages"][0]["content"].split("asked ")[1].split()[0])
+
+
+def test_questions_are_asked_in_their_order() -> None:
+    with Loopback() as server:
+        ask(server, count=30, concurrency=1)
+        assert [position_of(body) for body in server.bodies] == list(range(30))
+
+
+def test_what_is_asked_again_goes_before_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_call, "FIRST_WAIT_S", 0.02)
+
+    def slowly(body: dict[str, Any]) -> Reply:
+        time.sleep(0.01)
+        return well(body)
+
+    with Loopback([error(500, "oops")], otherwise=slowly) as server:
+        ask(server, count=60, concurrency=1)
+        order = [position_of(body) for body in server.bodies]
+    assert order[0] == 0
+    assert 2 <= order.index(0, 1) <= 30, "as soon as its wait was over, and the others did not wait for it"
+    assert [position for position in order if position] == list(range(1, 60))
+
+
+def test_a_request_that_waits_for_its_next_attempt_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_call, "FIRST_WAIT_S", 1.0)
+    with Loopback([error(500, "oops")] * 4) as server:
+        completer = OpenAI(model="toy", base_url=server.url, concurrency=2).build(None)
+        start = time.monotonic()
+        stream = completer.complete(requests(20), Sampling())
+        landed = 0
+        while landed < 16:
+            landed += len(next(stream))
+        assert time.monotonic() - start < 0.5, "sixteen are answered while four wait"
+        landed += sum(len(batch) for batch in stream)
+    assert landed == 20
+
+
+def test_requests_are_read_only_as_fast_as_they_are_worked_on() -> None:
+    read = 0
+
+    def endless() -> Iterator[Request]:
+        nonlocal read
+        while True:
+            question = Question(f"What is {read} + 2?", "4")
+            yield Request(question, (Message("user", question.text),))
+            read += 1
+
+    with Loopback() as server:
+        completer = OpenAI(model="toy", base_url=server.url, concurrency=2).build(None)
+        stream = completer.complete(endless(), Sampling())
+        landed = 0
+        while landed < 200:
+            landed += len(next(stream))
+            assert read <= landed + 2 + 2 * 64
+        stream.close()  # type: ignore[attr-defined]
+        time.sleep(0.2)
+        assert len(server.bodies) <= read
+
+
+def test_the_stream_is_read_in_the_callers_thread() -> None:
+    threads: set[int] = set()
+
+    def watched() -> Iterator[Request]:
+        for request in requests(200):
+            threads.add(threading.get_ident())
+            yield request
+
+    with Loopback() as server:
+        everything(OpenAI(model="toy", base_url=server.url).build(None).complete(watched(), Sampling()))
+    assert threads == {threading.get_ident()}
+
+
+def test_a_stream_that_breaks_is_heard_of() -> None:
+    def broken() -> Iterator[Request]:
+        yield from requests(5)
+        raise ZeroDivisionError
+
+    before = set(threading.enumerate())
+    with Loopback() as server, pytest.raises(ZeroDivisionError):
+        everything(OpenAI(model="toy", base_url=server.url).build(None).complete(broken(), Sampling()))
+    assert set(threading.enumerate()) <= before
+
+
+def test_without_requests_nothing_is_started() -> None:
+    completer = OpenAI(model="toy", base_url="http://127.0.0.1:1/v1").build(None)
+    assert list(completer.complete(iter(()), Sampling())) == []
+
+
+def test_what_landed_while_the_caller_was_busy_comes_in_one_batch() -> None:
+    gate = threading.Event()
+
+    def first_at_once(body: dict[str, Any]) -> Reply:
+        if position_of(body):
+            gate.wait(20)
+        return well(body)
+
+    with Loopback(otherwise=first_at_once) as server:
+        stream = OpenAI(model="toy", base_url=server.url).build(None).complete(requests(40), Sampling())
+        assert len(next(stream)) == 1
+        gate.set()
+        time.sleep(1)
+        assert len(next(stream)) == 39
+
+
+# ---------------------------------------------------------------- pace
+
+
+def test_the_window_grows_with_answers_and_is_cut_once_for_all_that_was_in_flight() -> None:
+    window = Window(100)
+    assert window.size == 64
+    for _ in range(20):
+        window.answered(window.size)
+    assert window.size == 84
+    window.congested(sent=1.0, now=2.0)
+    assert window.size == 58
+    window.congested(sent=1.5, now=2.5)
+    assert window.size == 58, "it was sent before the cut"
+    window.congested(sent=2.1, now=3.0)
+    assert window.size == 41
+    for _ in range(42):
+        window.answered(window.size)
+    assert window.size == 42, "after a cut it grows by one in each round"
+    window.answered(5)
+    assert window.size == 42, "what is not used is not raised"
+
+
+def test_the_window_stays_between_one_and_what_is_allowed() -> None:
+    window = Window(3)
+    for _ in range(20):
+        window.answered(window.size)
+    assert window.size == 3
+    for moment in range(20):
+        window.congested(sent=moment, now=moment)
+    assert window.size == 1
+
+
+@pytest.mark.parametrize("units", [1, 6, 60, 600, 6000])
+def test_a_bucket_never_lets_more_through_in_a_minute(units: int) -> None:
+    bucket, now, sent = Bucket.per_minute(units, 0.0), 0.0, []
+    while now < 200:
+        wait = bucket.wait(1, now)
+        now += wait
+        if wait == 0:
+            bucket.take(1)
+            sent.append(now)
+    most = max(sum(start <= moment < start + 60 for moment in sent) for start in sent[:: max(1, units // 50)])
+    assert most <= units
+    assert len(sent) >= units * 200 / 60 * 0.9 - 1, "and hardly less"
+
+
+def test_a_request_larger_than_the_bucket_waits_for_a_full_one_and_overdraws_it() -> None:
+    bucket = Bucket(size=10, rate=1, now=0)
+    assert bucket.wait(100, 0) == 0
+    bucket.take(100)
+    assert bucket.wait(1, 0) == 91
+    bucket.take(-60)  # it used less than was thought
+    assert bucket.wait(1, 0) == 31
+    assert bucket.wait(1, 31) == 0
+
+
+def test_what_a_server_says_about_its_limit_counts() -> None:
+    budget = Budget(None, None, 0.0)
+    assert budget.wait(10**9, 0.0) == 0
+    budget.learn(Allowance("requests", remaining=1, limit=60, reset_s=59), 0.0)
+    assert budget.wait(1, 0.0) == 0
+    budget.take(1)
+    assert budget.wait(1, 0.0) == pytest.approx(1.0)
+    budget.learn(Allowance("tokens", remaining=0, limit=600, reset_s=60), 0.0)
+    assert budget.wait(50, 0.0) == pytest.approx(5.0)
+    budget.learn(Allowance("tokens", remaining=0, limit=600, reset_s=0), 0.0)
+    assert budget.wait(50, 1.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        *[
+            ("20", 20),
+            ("0.5", 0.5),
+            ("1s", 1),
+            ("20ms", 0.02),
+            ("6m0s", 360),
+            ("1m30.5s", 90.5),
+            ("2h", 7200),
+        ],
+        *[("1d2h3m4s5ms", 93784.005), ("0", 0), ("0s", 0), (" 7 ", 7)],
+        *[("", None), ("soon", None), ("-5", None), ("nan", None), ("inf", None), ("s", None), ("1x", None)],
+    ],
+)
+def test_lengths_of_time_are_read(value: str, seconds: float | None) -> None:
+    got = _limits.seconds(value)
+    assert got == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_moments_are_read() -> None:
+    then = datetime.now(UTC) + timedelta(seconds=60)
+    written = (then.isoformat(), f"{then:%Y-%m-%dT%H:%M:%SZ}", format_datetime(then, usegmt=True))
+    for value in (*written, str(then.timestamp()), str(int(then.timestamp() * 1000))):
+        got = _limits.seconds(value)
+        assert got is not None
+        assert 58 < got <= 60, value
+    assert _limits.seconds("Mon, 01 Jan 2001 00:00:00 GMT") == 0
+
+
+@hypothesis.given(hypothesis.strategies.text())
+def test_no_text_in_a_header_is_an_accident(value: str) -> None:
+    got = _limits.seconds(value)
+    assert got is None or 0 <= got < float("inf")
+    assert _limits.retry_after({"Retry-After": value, "retry-after-ms": value}) >= 0
+
+
+ALLOWANCES = {
+    "OpenAI": (
+        {
+            "x-ratelimit-limit-requests": "60",
+            "x-ratelimit-remaining-requests": "59",
+            "x-ratelimit-reset-requests": "1s",
+            "x-ratelimit-limit-tokens": "150000",
+            "x-ratelimit-remaining-tokens": "149984",
+            "x-ratelimit-reset-tokens": "6m0s",
+        },
+        [Allowance("requests", 59, 60, 1), Allowance("tokens", 149984, 150000, 360)],
+    ),
+    "seconds": (
+        {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "30"},
+        [Allowance("requests", 0, 10, 30)],
+    ),
+    "half of it": ({"x-ratelimit-remaining-requests": "0"}, []),
+    "nonsense": (
+        {"x-ratelimit-limit": "many", "x-ratelimit-remaining": "few", "x-ratelimit-reset": "soon"},
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("headers", "allowances"), ALLOWANCES.values(), ids=ALLOWANCES.keys())
+def test_allowances_are_read(headers: dict[str, str], allowances: list[Allowance]) -> None:
+    assert list(_limits.allowances(headers)) == allowances
+
+
+def test_anthropics_allowance_ends_at_a_moment() -> None:
+    name = "anthropic-ratelimit-requests"
+    reset = (datetime.now(UTC) + timedelta(seconds=30)).isoformat()
+    (got,) = _limits.allowances({f"{name}-limit": "50", f"{name}-remaining": "0", f"{name}-reset": reset})
+    assert (got.unit, got.remaining, got.limit) == ("requests", 0, 50)
+    assert 28 < got.reset_s <= 30
+
+
+def limited(most: int) -> tuple[Callable[[dict[str, Any]], Reply], Callable[[], int]]:
+    """A server that works on `most` requests at once and refuses others; and how often it did."""
+    lock, now, refused = threading.Lock(), 0, 0
+
+    def serve(body: dict[str, Any]) -> Reply:
+        nonlocal now, refused
+        with lock:
+            if now >= most:
+                refused += 1
+                return error(429, "slow down")
+            now += 1
+        time.sleep(0.02)
+        with lock:
+            now -= 1
+        return well(body)
+
+    return serve, lambda: refused
+
+
+def test_concurrency_adapts_to_a_server_that_takes_few_at_once() -> None:
+    serve, refused = limited(4)
+    with Loopback(otherwise=serve) as server:
+        got = ask(server, count=300, concurrency=32, max_retries=6)
+    assert all(c.finish_reason == "stop" for c in got)
+    assert refused() < 300, "far fewer than it would be with all 32 at once"
+
+
+def test_a_busy_server_does_not_use_up_the_attempts_of_a_request() -> None:
+    serve, refused = limited(1)
+    with Loopback(otherwise=serve) as server:
+        got = ask(server, count=30, concurrency=8, max_retries=2)
+    assert all(c.finish_reason == "stop" for c in got)
+    assert refused() > 10
+    assert max(c.attempts for c in got) > 3
+
+
+def test_a_server_that_only_says_too_many_requests_ends_the_run() -> None:
+    with Loopback(otherwise=lambda body: error(429, "no quota today")) as server:
+        with pytest.raises(TeacherError, match=r"keeps failing .*HTTP 429: no quota today"):
+            ask(server, count=100, max_retries=2, concurrency=8)
+        assert len(server.bodies) < 400
+
+
+def test_requests_per_minute_are_kept_to() -> None:
+    with Loopback() as server:
+        start = time.monotonic()
+        ask(server, count=25, concurrency=20, requests_per_minute=1200)
+        assert 0.2 <= time.monotonic() - start < 5
+        first_quarter = [moment for moment in server.times if moment - server.times[0] < 0.1]
+    assert len(first_quarter) <= 23  # a second's worth at once, then 20 every second
+
+
+def test_tokens_per_minute_are_kept_to_and_corrected_by_what_was_used() -> None:
+    # A second's worth is 100 tokens. A request is thought to use about 7 for its prompt and 50 for its
+    # answer, and turns out to use 15 in all.
+    with Loopback() as server:
+        completer = OpenAI(model="toy", base_url=server.url, tokens_per_minute=6000, concurrency=4).build(
+            None
+        )
+        start = time.monotonic()
+        everything(completer.complete(requests(15), Sampling(max_tokens=50)))
+        took = time.monotonic() - start
+    assert 0.8 <= took < 5, "225 tokens, of which 100 may come at once"
+
+
+def test_remaining_requests_of_the_server_are_kept_to() -> None:
+    headers = {"x-ratelimit-limit-requests": "20", "x-ratelimit-reset-requests": "1s"}
+
+    def counting(body: dict[str, Any]) -> Reply:
+        left = max(0, 20 - len(server.bodies))
+        return replace(well(body), headers={**headers, "x-ratelimit-remaining-requests": str(left)})
+
+    with Loopback(otherwise=counting) as server:
+        ask(server, count=26, concurrency=1)
+        gaps = [after - before for before, after in pairwise(server.times)]
+    assert max(gaps[:19]) < 1
+    assert min(gaps[20:]) >= 0.03, "20 a second come back"

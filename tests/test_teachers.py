@@ -30,7 +30,7 @@ def ask(
     completer: Completer, *questions: Question, samples: int = 1, sampling: Sampling | None = None
 ) -> list[Completion]:
     requests = [Request(q, (Message("user", q.text),), tuple(range(samples))) for q in questions]
-    got = list(completer.complete(requests, sampling or Sampling()))
+    got = [landed for batch in completer.complete(iter(requests), sampling or Sampling()) for landed in batch]
     assert sorted((at, c.sample) for at, c in got) == [
         (at, s) for at in range(len(questions)) for s in range(samples)
     ]
@@ -293,7 +293,7 @@ def test_samples_differ_and_a_seed_brings_them_back(llama: Path) -> None:
     assert len({c.text for c in first}) == 4
     assert ask(teacher, SUM, samples=4, sampling=sampling) == first
     later = Request(SUM, (Message("user", SUM.text),), (4, 5, 6, 7))
-    more = [c for _, c in teacher.complete([later], sampling)]
+    more = [c for batch in teacher.complete([later], sampling) for _, c in batch]
     assert len({c.text for c in [*first, *more]}) == 8
 
 

@@ -17,6 +17,7 @@ import click
 
 from understudy import __version__
 from understudy.errors import StoreError, TrainingError, UnderstudyError
+from understudy.ledger_commands import ledger
 
 if TYPE_CHECKING:
     from understudy.distill import Outcome
@@ -75,6 +76,8 @@ def _out(command: Any) -> Any:
     )(command)
 
 
+main.add_command(ledger)
+
 _RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 _OVERRIDES = click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
 
@@ -97,36 +100,56 @@ def demo(task: str, out: Path | None, overrides: tuple[str, ...]) -> None:
 @main.command()
 @_RECIPE
 @_out
+@click.option("--dry-run", is_flag=True, help="Do as `plan` does: spend nothing.")
 @_OVERRIDES
-def run(recipe: Path, out: Path | None, overrides: tuple[str, ...]) -> None:
+def run(recipe: Path, out: Path | None, dry_run: bool, overrides: tuple[str, ...]) -> None:
     """Run RECIPE to its report; what is done is not done again."""
     from understudy.recipe import load_recipe
 
-    _run(load_recipe(recipe, overrides), out)
+    loaded = load_recipe(recipe, overrides)
+    if dry_run:
+        _plan(loaded, out, pilot=0)
+    else:
+        _run(loaded, out)
 
 
 @main.command()
 @_RECIPE
 @_out
+@click.option(
+    "--pilot",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="K",
+    help="First ask the teacher K questions, and pay for them, to estimate what the others will cost.",
+)
 @_OVERRIDES
-def plan(recipe: Path, out: Path | None, overrides: tuple[str, ...]) -> None:
-    """Print every step of RECIPE and what its tokenizers would lose.
+def plan(recipe: Path, out: Path | None, pilot: int, overrides: tuple[str, ...]) -> None:
+    """Print the steps of RECIPE, its price and what would be lost.
 
-    Each step comes with its hash and whether it is done. Spends nothing and writes nothing.
+    Each step comes with its hash and whether it is done. Spends nothing and writes nothing, unless there is
+    a pilot.
     """
-    from understudy import distill
-    from understudy.console import output, print_sections
-    from understudy.preflight import preflight
     from understudy.recipe import load_recipe
 
-    loaded = load_recipe(recipe, overrides)
-    steps = distill.plan(loaded, _folder(loaded, out))
+    _plan(load_recipe(recipe, overrides), out, pilot)
+
+
+def _plan(recipe: Recipe, out: Path | None, pilot: int) -> None:
+    from understudy import costing, distill
+    from understudy.console import output, print_sections
+    from understudy.preflight import preflight
+
+    folder = _folder(recipe, out)
+    steps = distill.plan(recipe, folder)
     for step in steps:
         click.echo(f"{'done' if step.done else 'to do':<5}  {step.hash[:12]}  {step.title}")
     done = sum(step.done for step in steps)
     click.echo(f"{done} of {len(steps)} steps are done; a run would do {len(steps) - done}.")
+    for line in costing.lines(costing.costs(recipe, folder, pilot)):
+        click.echo(line)
     try:
-        section = preflight(loaded, _folder(loaded, out))
+        section = preflight(recipe, folder)
     except TrainingError as error:
         click.echo(f"The tokenizers are not checked: {error}")
         return

@@ -37,3 +37,9 @@ class StoreError(UnderstudyError):
     """The run folder cannot be written or read: disk full, no permission, another run holds it."""
 
     exit_code = 6
+
+
+class BudgetError(UnderstudyError):
+    """The recipe's budget is spent; everything that was answered for it is kept."""
+
+    exit_code = 7

@@ -27,7 +27,7 @@ LOOKED_AT = 500
 def preflight(recipe: Recipe, out: Path) -> Section | None:
     """None where the questions are not on this machine yet. Raises DataError for bad ones."""
     graph, store = Graph(recipe), Store(out, create=False)
-    prepared = _prepared(graph, store)
+    prepared = prepared_of(graph, store)
     if prepared is None:
         return None
     train = prepared.splits["train"]
@@ -56,7 +56,8 @@ def _filled(methods: dict[str, list[tuple[Example, ...]]]) -> dict[str, list[tup
     return {name: groups for name, groups in methods.items() if groups}
 
 
-def _prepared(graph: Graph, store: Store) -> Prepared | None:
+def prepared_of(graph: Graph, store: Store) -> Prepared | None:
+    """The questions of a recipe, as its run has prepared them or would; None where they are on the Hub."""
     if store.done(graph.data):
         return load_prepared(store.folder(graph.data))
     recipe, source = graph.recipe, graph.recipe.task.source()

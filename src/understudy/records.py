@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from understudy.store import write_text
+from understudy.store import write_pieces
 from understudy.types import Completion, Prediction, Rationale, Written
 
 
 def save(path: Path, records: Iterable[Any]) -> None:
     """One JSON line for each frozen record; the file appears whole or not at all."""
-    write_text(path, "".join(json.dumps(dataclasses.asdict(record)) + "\n" for record in records))
+    write_pieces(path, (json.dumps(dataclasses.asdict(record)) + "\n" for record in records))
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from understudy import report
+from understudy.asking import is_free, price_of_teacher
 from understudy.audit.section import load_sections
 from understudy.curate import CurateSpec
 from understudy.data import Prepared, load_prepared
 from understudy.engines.running import versions
 from understudy.evaluate import judge_all
 from understudy.graph import Arm, Graph
+from understudy.prices import Price
 from understudy.recipe.spec import CONTROL
 from understudy.records import load_predictions, load_rationales
 from understudy.report import Study
@@ -57,6 +59,7 @@ def _study(graph: Graph, store: Store) -> Study:
         rationales=rationales,
         questions=tuple(trained[id_] for id_ in rationales),
         students={entry.label: entry.student.describe() for entry in recipe.students},
+        spending=tuple(_spending(graph, store)),
         audit=tuple(asdict(section) for section in load_sections(store.folder(graph.audit))),
         notes=(*recipe.notes, *_notes(graph, store, prepared)),
         recipe=recipe.written(),
@@ -174,6 +177,35 @@ def _teacher(graph: Graph, store: Store, prepared: Prepared) -> dict[str, Any]:
         "annotation": {**annotation, "sampling": recipe.sampling.model_dump(mode="json")},
         "usage": store.outcome(graph.annotate)["result"],
     }
+
+
+def _spending(graph: Graph, store: Store) -> Iterator[dict[str, Any]]:
+    """What each step bought from a teacher that costs something."""
+    recipe = graph.recipe
+    payers = {"annotate": recipe.teacher, "ask": recipe.teacher, "audit": recipe.audit.reader}
+    for step in graph.steps:
+        payer = payers.get(step.kind)
+        if payer is None or is_free(payer.identity(), step.how):
+            continue
+        bought = store.outcome(step)["result"]["bought"]
+        yield {
+            "step": step.name,
+            "model": payer.identity().model,
+            "split": step.settings["split"],
+            "bought": bought["completions"],
+            "prompt_tokens": bought["prompt_tokens"],
+            "completion_tokens": bought["completion_tokens"],
+            "usd": _usd(bought, price_of_teacher(payer, step.how)),
+        }
+
+
+def _usd(bought: Mapping[str, Any], price: Price | None) -> float | None:
+    """As recorded when it was bought; what had no price then is counted at today's, if there is one."""
+    unpriced = (bought["unpriced_prompt_tokens"], bought["unpriced_completion_tokens"])
+    if price is None and any(unpriced):
+        return None
+    recorded: float = bought["usd"]
+    return recorded + (price.usd(*unpriced) if price else 0.0)
 
 
 def _accuracy(correct: int, n: int, on: str, shown_answer: bool) -> dict[str, Any]:

@@ -8,10 +8,10 @@ and whose `build` or `load` makes the live thing, so a recipe is validated witho
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -100,18 +100,24 @@ class Identity:
     revision: str = ""
 
 
+Landed = tuple[int, Completion]
+"""(position of its request in the stream of requests, completion)."""
+
+
 class Completer(Protocol):
     """Anything that continues text: a teacher, or a trained student."""
 
     @property
     def identity(self) -> Identity: ...
 
-    def complete(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
-        """Yield (position in `requests`, completion) as each lands, in any order.
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
+        """Yield what has landed, as it lands, in any order: one completion at a time, or several together
+        that the ledger then commits together.
 
-        Every asked sample is yielded exactly once. A bad answer is yielded as data (`finish_reason`
-        "error" with `error` set); a bad set-up (no server, bad key) raises TeacherError, and what was
-        yielded before stays good.
+        `requests` is read only as fast as it can be worked on, so that memory stays flat however many
+        there are. Every asked sample is yielded exactly once. A bad answer is yielded as data
+        (`finish_reason` "error" with `error` set); a bad set-up (no server, bad key) raises TeacherError,
+        and what was yielded before stays good.
         """
         ...
 
@@ -122,6 +128,13 @@ class Teacher(Spec):
     """Spec of a teacher. `build` may import what it needs; validation may not."""
 
     name: str
+    PACE: ClassVar[frozenset[str]] = frozenset()
+    """Fields that change when and how fast it answers and never what, or that its identity speaks for: a step
+    hangs on the identity, and changing one of these runs nothing again."""
+
+    def decisive(self) -> dict[str, Any]:
+        """The fields that decide what it says, as plain values."""
+        return self.model_dump(mode="json", exclude=set(self.PACE))
 
     @abstractmethod
     def apprenticeship(self) -> Apprenticeship | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -36,11 +36,16 @@ def digest(value: Any) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all: a temporary file beside it, synced, then renamed."""
+    write_pieces(path, (text,))
+
+
+def write_pieces(path: Path, pieces: Iterable[str]) -> None:
+    """The same for a text that comes in pieces, of which only one is held at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8", errors="surrogatepass") as stream:
-            stream.write(text)
+            stream.writelines(pieces)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
@@ -62,6 +67,9 @@ class Step:
     title: str = ""
     cost: float = 1.0
     """Estimated work in units comparable within a run; for the time left only, not hashed."""
+    how: Mapping[str, Any] = field(default_factory=dict)
+    """Plain values that say how the work is done and never what comes out of it: budgets, prices, pace; not
+    hashed."""
     alone: bool = False
     """Runs by itself with every core, instead of beside others with its share of them; not hashed."""
 

@@ -103,6 +103,13 @@ class Completion:
     """Hidden reasoning that a server returned apart from the text; never trained on by default."""
     error: str = ""
     """Why there is no usable text (`finish_reason` is then "error"): "kind" or "kind: detail"."""
+    latency_s: float = 0.0
+    """Seconds from the first attempt to the reply; 0 where nobody measured it."""
+    attempts: int = 1
+    raw: str = ""
+    """The server's whole reply, for the ledger alone, which keeps it and hands out completions without."""
+    variant: str = ""
+    """"hinted" if the gold answer was shown with the question, so that a right answer proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)

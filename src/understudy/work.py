@@ -22,6 +22,8 @@ class Work:
     folder: Path
     needs: Mapping[str, Path]
     ledger: Path
+    how: Mapping[str, Any]
+    """What the step was told beside its settings: see `Step.how`."""
     progress: Progress
 
     def prepared(self) -> Prepared:

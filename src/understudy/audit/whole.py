@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from understudy import shelves
+from understudy.asking import bought, ledger_of, metered, price_of_teacher, run_name
 from understudy.audit.bias import bias
 from understudy.audit.contamination import contamination
 from understudy.audit.gold import export, gold, suspects
@@ -59,17 +60,24 @@ def audit_run(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     save_sections(work.folder, found)
     doubted = suspects(material)
     export(doubted, work.folder / SUSPECTS)
-    return {"sections": [section.name for section in found], "suspects": len(doubted)}
+    return {
+        "sections": [section.name for section in found],
+        "suspects": len(doubted),
+        **({"bought": bought(work)} if settings["reader"] else {}),
+    }
 
 
 def _read(settings: Mapping[str, Any], material: Material, work: Work) -> ReadBack | None:
     """What the reader makes of the rationales, if there is a reader."""
     if settings["reader"] is None:
         return None
-    completer = teacher_of(settings["reader"]).build(None)
+    reader = teacher_of(work.how["reader"])
+    price, path = price_of_teacher(reader, work.how), ledger_of(work.how, work.ledger)
+    completer = reader.build(None)
     try:
-        with Ledger(work.ledger, run=work.folder.name) as ledger:
-            return read_back(material, completer, ledger, settings["read"])
+        asked = metered(completer, work.how, path, price)
+        with Ledger(path, run=run_name(work.how, work.folder), price=price.of if price else None) as ledger:
+            return read_back(material, asked, ledger, settings["read"])
     finally:
         completer.close()
 

@@ -54,6 +54,7 @@ def execute(step: Step, root: Path, listen: Listener) -> dict[str, Any]:
         folder=store.folder(step),
         needs={role: store.folder(need) for role, need in step.needs.items()},
         ledger=store.ledger,
+        how=step.how,
         progress=progress,
     )
     started, clock = datetime.now(UTC), time.monotonic()

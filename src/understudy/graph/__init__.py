@@ -15,6 +15,7 @@ from typing import Any
 from understudy import shelves
 from understudy.graph._pieces import (
     UNFILTERED,
+    asked_how,
     audit_settings,
     effort,
     files_of,
@@ -25,6 +26,7 @@ from understudy.graph._pieces import (
     rates_of,
     readable_stage,
 )
+from understudy.policies import PolicySpec
 from understudy.recipe import Recipe
 from understudy.recipe.spec import MethodEntry, StudentEntry
 from understudy.roles import Apprenticeship, Task
@@ -142,23 +144,28 @@ class Graph:
         settings: dict[str, Any] = {
             "task": recipe.task.name,
             "split": split,
-            "teacher": recipe.teacher.model_dump(mode="json"),
+            "teacher": {**recipe.teacher.decisive(), "identity": asdict(recipe.teacher.identity())},
             "revision": self.teach.hash if self.teach else "",
             "files": hashes(recipe.teacher.files()),
             "prompt": prompt,
             "sampling": sampling,
-            "n": recipe.sampling.n,
+            "policy": recipe.sampling.policy().model_dump(mode="json"),
             "unanswered": recipe.sampling.unanswered,
         }
         needs = {"data": self.data, **({"teach": self.teach} if self.teach else {})}
+        how = asked_how(recipe)
         if kind == "annotate":
             many = f"{recipe.sampling.n} per question"
             title = f"annotate {split} with the teacher '{recipe.teacher.name}' ({many})"
             name, cost = ("annotate", 60.0) if split == "train" else (f"annotate/{split}", 6.0)
-            return make_step(name, kind, settings, needs, title, cost, alone=True)
-        settings |= {"n": 1, "prompt": {**prompt, "show_answer": False}}
+            return make_step(name, kind, settings, needs, title, cost, alone=True, how=how)
+        settings |= {
+            "policy": PolicySpec().model_dump(mode="json"),
+            "prompt": {**prompt, "show_answer": False},
+        }
         settings["sampling"] = {**sampling, "temperature": 0.0, "top_p": 1.0}
-        return make_step(f"ask/{split}", kind, settings, needs, f"ask the teacher on {split}", 6)
+        title, alone = f"ask the teacher on {split}", bool(recipe.budget.caps())
+        return make_step(f"ask/{split}", kind, settings, needs, title, 6, alone=alone, how=how)
 
     def _curate(self, split: str, annotated: Step, rationales: str = "kept", seed: int = 0) -> Step:
         """Filtered as the recipe says; or, as a control, not at all, or by lot to the same number."""
@@ -184,7 +191,10 @@ class Graph:
         """What the run's data and rationales are worth; nothing that is trained waits for it."""
         settings = audit_settings(self.recipe.audit, self.recipe.prompt.show_answer)
         needs = {"data": self.data, "annotate": self.annotate, "curate": self.curate}
-        return make_step("audit", "audit", settings, needs, "audit the questions and rationales", 4)
+        title = "audit the questions and rationales"
+        # Whoever pays out of one budget does so one after the other.
+        alone = bool(self.recipe.budget.caps() and self.recipe.audit.reader)
+        return make_step("audit", "audit", settings, needs, title, 4, alone, asked_how(self.recipe))
 
     def _rationales(self, entry: MethodEntry, seed: int) -> Step:
         """What a method is trained on."""

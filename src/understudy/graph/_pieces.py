@@ -10,7 +10,7 @@ from typing import Any
 from understudy import shelves
 from understudy.curate import CurateSpec
 from understudy.errors import DataError, StoreError
-from understudy.recipe.spec import AuditSpec, MethodEntry, StudentEntry
+from understudy.recipe.spec import AuditSpec, MethodEntry, Recipe, StudentEntry
 from understudy.roles import Source, Task
 from understudy.steps import VERSIONS
 from understudy.store import Step, hash_files
@@ -26,7 +26,7 @@ def audit_settings(audit: AuditSpec, shown_answer: bool) -> dict[str, Any]:
     return {
         "split": "train",
         "shown_answer": shown_answer,
-        "reader": reader.model_dump(mode="json") if reader else None,
+        "reader": {**reader.decisive(), "identity": asdict(reader.identity())} if reader else None,
         "reader_files": hashes(reader.files()) if reader else {},
         "read": audit.read if reader else 0,
         "against": [
@@ -37,6 +37,20 @@ def audit_settings(audit: AuditSpec, shown_answer: bool) -> dict[str, Any]:
             }
             for entry in audit.against
         ],
+    }
+
+
+def asked_how(recipe: Recipe) -> dict[str, Any]:
+    """How a recipe's teachers are asked, as far as it decides nothing: pace, budget, price, machines."""
+    payers = [recipe.teacher, *([recipe.audit.reader] if recipe.audit.reader else [])]
+    return {
+        "teacher": recipe.teacher.model_dump(mode="json"),
+        "reader": recipe.audit.reader.model_dump(mode="json") if recipe.audit.reader else None,
+        "budget": recipe.budget.model_dump(mode="json"),
+        "price": recipe.price.model_dump(mode="json") if recipe.price else None,
+        "ray": recipe.ray.model_dump(mode="json") if recipe.ray else None,
+        "ledger": recipe.ledger,
+        "paid": sorted({(who.endpoint, who.model) for who in (payer.identity() for payer in payers)}),
     }
 
 
@@ -61,8 +75,9 @@ def make_step(
     title: str,
     cost: float,
     alone: bool = False,
+    how: Mapping[str, Any] | None = None,
 ) -> Step:
-    return Step(name, kind, {**settings, "version": VERSIONS[kind]}, needs, title, cost, alone)
+    return Step(name, kind, {**settings, "version": VERSIONS[kind]}, needs, title, cost, how or {}, alone)
 
 
 def rates_of(entry: MethodEntry, spec: TrainSpec) -> tuple[float, ...]:

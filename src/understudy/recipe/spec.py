@@ -17,8 +17,12 @@ from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 from understudy import shelves
 from understudy.curate import CurateSpec
 from understudy.data import DataSpec
+from understudy.engines.ray import RaySpec
 from understudy.errors import RecipeError
 from understudy.evaluate import EvaluateSpec
+from understudy.metering import BudgetSpec
+from understudy.policies import PolicySpec, contradictions
+from understudy.prices import PriceSpec
 from understudy.prompts import PromptSpec
 from understudy.recipe.text import Problem, write
 from understudy.roles import Method, Source, Spec, Student, Task, Teacher
@@ -68,21 +72,22 @@ class TaskEntry(Spec):
         return Source(path=self.path, revision=self.revision, columns=self.columns, form=self.form)
 
 
-class AnnotationSampling(Spec):
-    """How rationales are drawn from the teacher."""
+class AnnotationSampling(PolicySpec):
+    """How rationales are drawn from the teacher, and how many a question gets."""
 
     temperature: float = Field(0.7, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(512, gt=0)
     stop: tuple[str, ...] = ()
     seed: int | None = None
-    n: int = Field(1, gt=0)
-    """Rationales asked for per question."""
     unanswered: Literal["error", "drop"] = "error"
     """What to do about requests that ran out of retries: stop, with the others kept, or go on without."""
 
     def sampling(self) -> Sampling:
-        return Sampling(**self.model_dump(exclude={"n", "unanswered"}))
+        return Sampling(self.temperature, self.top_p, self.max_tokens, self.stop, self.seed)
+
+    def policy(self) -> PolicySpec:
+        return PolicySpec(**self.model_dump(include=set(PolicySpec.model_fields)))
 
 
 class StudentEntry(Spec):
@@ -127,6 +132,14 @@ class Recipe(Spec):
     teacher: SerializeAsAny[Teacher]
     prompt: PromptSpec = PromptSpec()
     sampling: AnnotationSampling = AnnotationSampling()
+    budget: BudgetSpec = BudgetSpec()
+    price: PriceSpec | None = None
+    """What the teacher costs, where the table of list prices does not know or is wrong."""
+    ray: RaySpec | None = None
+    """Ask the teacher from the actors of a Ray cluster."""
+    ledger: str | None = None
+    """A file that several runs share, so that none pays for what another has bought; each has its own
+    otherwise."""
     curate: CurateSpec = CurateSpec()
     audit: AuditSpec = AuditSpec()
     students: Annotated[tuple[StudentEntry, ...], Field(min_length=1)]
@@ -175,12 +188,9 @@ def _impossible(recipe: Recipe) -> Iterator[Problem]:
             yield Problem(("methods", index, "label"), sentence)
     if len(set(recipe.seeds)) < len(recipe.seeds):
         yield Problem(("seeds",), "'seeds' names one seed twice, which would count one student as two")
-    if recipe.sampling.n > 1 and recipe.sampling.temperature == 0:
-        yield Problem(
-            ("sampling", "n"),
-            f"'sampling.n' is {recipe.sampling.n}, but at temperature 0 all of them would be the same: "
-            "raise sampling.temperature or ask for one",
-        )
+    drawn = recipe.sampling
+    for key, sentence in contradictions(drawn.policy(), drawn.sampling(), recipe.prompt):
+        yield Problem(("sampling", key), f"'sampling.{key}': {sentence}")
     try:
         task: Task = shelves.load("tasks", recipe.task.name)
     except RecipeError as error:

@@ -58,6 +58,16 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_implicit_resolver(_TAG + "float", _FLOAT, _NUMBER)
+_BREAKS = frozenset("\x85\u2028\u2029")
+"""Line breaks to YAML 1.1, which would come back as spaces unless they are escaped."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = '"' if _BREAKS & set(value) else None
+    return dumper.represent_scalar(_TAG + "str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 _SCALARS: dict[str, Callable[[str], Any]] = {
     _TAG + "null": lambda _: None,

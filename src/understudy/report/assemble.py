@@ -50,6 +50,7 @@ def assemble(study: Study) -> dict[str, Any]:
         "curation": _curation(study.curation),
         "teacher": _teacher(study.teacher, rows),
         "audit": study.audit,
+        "spending": study.spending,
         "students": study.students,
         "samples": samples(study.arms, study.rationales),
         "rationales": _rationales(study),

@@ -67,6 +67,9 @@ def _origins(report: dict[str, Any]) -> Iterator[str]:
         yield _text(teacher_sentence(teacher))
     if curation["annotated"]:
         yield _table(tables.drops(report))
+    if report["spending"]:
+        yield "What was bought from teachers:"
+        yield _table(tables.spending(report))
 
 
 def audit(sections: Sequence[Mapping[str, Any]]) -> Iterator[str]:

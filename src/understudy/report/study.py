@@ -61,6 +61,9 @@ class Study:
     """What each student was before training, by label, in plain words."""
     audit: tuple[Mapping[str, Any], ...] = ()
     """{"name", "title", "sentences", "columns", "rows", "numbers"} for each part: `audit.section`."""
+    spending: tuple[Mapping[str, Any], ...] = ()
+    """Of each step that asked a teacher: {"step", "model", "split", "bought", "prompt_tokens",
+    "completion_tokens", "usd"}; `usd` is null where the price is not known."""
     notes: tuple[str, ...] = ()
     """Plain sentences a reader must know: questions dropped, limits set, small n."""
     recipe: Mapping[str, Any] = field(default_factory=dict)

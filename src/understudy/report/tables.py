@@ -211,6 +211,19 @@ def audited(part: Mapping[str, Any]) -> Table:
     return Table(tuple(part["columns"]), lines)
 
 
+def spending(report: Report) -> Table:
+    """What each step that asked a teacher has bought; a price that is not known says so."""
+    columns: Columns = [
+        ("teacher", lambda row: str(row["model"])),
+        ("split", lambda row: str(row["split"])),
+        ("bought", lambda row: count(row["bought"])),
+        ("prompt tokens", lambda row: count(row["prompt_tokens"])),
+        ("completion tokens", lambda row: count(row["completion_tokens"])),
+        ("US dollars", lambda row: "not known" if row["usd"] is None else f"{row['usd']:.4f}"),
+    ]
+    return _table("step", report["spending"], columns, lambda row: str(row["step"]))
+
+
 def pair_label(report: Report, pair: Row) -> str:
     """ "single_stage − answer_only", with student and seed where the report has several."""
     across_students = pair["a"] == pair["b"] and pair["student"] != pair["student_b"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from understudy.roles import Identity, LiveStudent
+from understudy.roles import Identity, Landed, LiveStudent
+from understudy.streams import windows
 from understudy.types import Completion, Request, Sampling
 
 Row = tuple[int, int, int]
@@ -24,30 +25,33 @@ class StudentCompleter:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         live.model.to(device)
 
-    def complete(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
+        first = 0
+        for window in windows(requests):
+            lengths = self._live.source_tokens([request.messages[-1].content for request in window])
+            rows = [(p, sample, lengths[p]) for p, request in enumerate(window) for sample in request.samples]
+            for batch in self._batches(rows, sampling.max_tokens):
+                said = self._say(batch, [window[position] for position, _, _ in batch], sampling)
+                yield [(first + row[0], completion) for row, completion in zip(batch, said, strict=True)]
+            first += len(window)
+
+    def _say(
+        self, batch: Sequence[Row], asked: Sequence[Request], sampling: Sampling
+    ) -> Iterator[Completion]:
         import torch
 
-        if not requests:  # a tokenizer cannot read a list of no texts
-            return
-        lengths = self._live.source_tokens([request.messages[-1].content for request in requests])
-        rows = [(p, sample, lengths[p]) for p, request in enumerate(requests) for sample in request.samples]
-        for batch in self._batches(rows, sampling.max_tokens):
-            asked = [requests[position] for position, _, _ in batch]
-            if sampling.temperature > 0:
-                torch.manual_seed(_seed(sampling, asked, batch))
-            texts = self._live.generate([request.messages[-1].content for request in asked], sampling)
-            for (position, sample, _), request, text in zip(batch, asked, texts, strict=True):
-                yield (
-                    position,
-                    Completion(
-                        question_id=request.question.id,
-                        sample=sample,
-                        text=text.text,
-                        finish_reason=text.finish_reason,
-                        prompt_tokens=text.source_tokens,
-                        completion_tokens=text.tokens,
-                    ),
-                )
+        if sampling.temperature > 0:
+            torch.manual_seed(_seed(sampling, asked, batch))
+        texts = self._live.generate([request.messages[-1].content for request in asked], sampling)
+        for (_, sample, _), request, text in zip(batch, asked, texts, strict=True):
+            yield Completion(
+                question_id=request.question.id,
+                sample=sample,
+                text=text.text,
+                finish_reason=text.finish_reason,
+                prompt_tokens=text.source_tokens,
+                completion_tokens=text.tokens,
+            )
 
     def _batches(self, rows: Sequence[Row], new_tokens: int) -> Iterator[list[Row]]:
         """Longest first, so that a batch that does not fit into memory fails at once, not at the end."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.errors import TeacherError
-from understudy.roles import Identity
+from understudy.roles import Identity, Landed
+from understudy.streams import windows
 from understudy.types import Completion, FinishReason, Request, Sampling
 
 if TYPE_CHECKING:
@@ -67,22 +68,27 @@ class Local:
         """Let go of the model, so that its memory can be used by the students."""
         del self._model
 
-    def complete(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
         """See `roles.Completer`. Raises TeacherError when a batch does not fit in memory."""
-        jobs: list[_Job] = []
-        for position, request in enumerate(requests):
-            tokens = self._encode(request)
-            too_long = self._limit is not None and len(tokens) >= self._limit
-            for sample in request.samples:
-                if too_long:
-                    error = f"context too long: {len(tokens)} tokens, the model reads {self._limit}"
-                    yield position, Completion(request.question.id, sample, "", "error", error=error)
-                else:
-                    jobs.append(_Job(position, sample, request.question.id, tokens))
-        jobs.sort(key=lambda job: (-len(job.tokens), job.position, job.sample))
-        for batch in _batches(jobs, sampling.max_tokens, self._batch_tokens):
-            for job, completion in zip(batch, self._generate(batch, sampling), strict=True):
-                yield job.position, completion
+        for window in windows(enumerate(requests)):
+            jobs = [job for position, request in window for job in self._jobs(position, request)]
+            if too_long := [job for job in jobs if not self._fits(job)]:
+                yield [(job.position, self._refused(job)) for job in too_long]
+            fitting = sorted(filter(self._fits, jobs), key=lambda j: (-len(j.tokens), j.position, j.sample))
+            for batch in _batches(fitting, sampling.max_tokens, self._batch_tokens):
+                completions = self._generate(batch, sampling)
+                yield [(job.position, said) for job, said in zip(batch, completions, strict=True)]
+
+    def _jobs(self, position: int, request: Request) -> list[_Job]:
+        tokens = self._encode(request)
+        return [_Job(position, sample, request.question.id, tokens) for sample in request.samples]
+
+    def _fits(self, job: _Job) -> bool:
+        return self._limit is None or len(job.tokens) < self._limit
+
+    def _refused(self, job: _Job) -> Completion:
+        error = f"context too long: {len(job.tokens)} tokens, the model reads {self._limit}"
+        return Completion(job.question_id, job.sample, "", "error", error=error)
 
     def _encode(self, request: Request) -> tuple[int, ...]:
         """The prompt as token ids: by the chat template, or as text to go on from."""

@@ -1,8 +1,8 @@
 """What goes over the wire to an OpenAI-compatible server, and what comes back: no network in this file.
 
-Servers differ in more than their documents say: choices without content, content in parts, reasoning
-in its own field or between <think> marks, an HTML page from a proxy, an error under status 200. All
-that can be read is read; the rest becomes a `Fault` that says whether trying again may help.
+Servers differ in more than their documents say: choices without content, content in parts, reasoning in its
+own field or between marks, an HTML page from a proxy, an error under status 200. All that can be read is
+read; the rest becomes a `Fault` that says whether trying again may help.
 """
 
 from __future__ import annotations
@@ -10,26 +10,62 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Any, Protocol
 
+from understudy.teachers._faults import Fault, fault, unreadable
+from understudy.teachers._reasoning import apart
 from understudy.types import Completion, FinishReason, Request, Sampling
 
 RESERVED = frozenset({"model", "messages", "prompt", "n", "stream"})
 """Body fields that a recipe cannot set: they decide what is asked, or how the answer is framed."""
 
-_RETRIED = frozenset({408, 409, 425, 429})
-_SHOWN = 300
+_LARGEST_COUNT = 2**53
+_CUT_OFF = ("length", "max_tokens", "model_length")
+
+
+class Dialect(Protocol):
+    """How one kind of server is spoken to. A value without state: one serves all requests."""
+
+    @property
+    def several(self) -> bool:
+        """Whether one request may ask for several samples."""
+        ...
+
+    def headers(self, key: str) -> Mapping[str, str]:
+        """What goes with every request. The key is empty where there is none."""
+        ...
+
+    def body(self, request: Request, samples: Sequence[int], sampling: Sampling) -> Mapping[str, Any]: ...
+
+    def read(
+        self, status: int, headers: Mapping[str, str], text: str, request: Request, samples: Sequence[int]
+    ) -> list[Completion] | Fault:
+        """The completions in a reply, at most one for each of `samples` but perhaps fewer; or a fault.
+
+        `raw` of each is the whole text: samples that were drawn together share it.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """Why there is no answer. `wait_s` is what the server asked for by Retry-After, in seconds."""
+class OpenAIDialect:
+    """/chat/completions, or /completions with `chat` false."""
 
-    kind: Literal["retry", "refused", "key", "missing", "credit", "too_long", "content_filter", "rejected"]
-    detail: str
-    wait_s: float = 0.0
+    model: str
+    chat: bool
+    extra: Mapping[str, Any]
+    several: bool = True
+
+    def headers(self, key: str) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    def body(self, request: Request, samples: Sequence[int], sampling: Sampling) -> dict[str, Any]:
+        return body(self.model, request, samples, sampling, self.chat, self.extra)
+
+    def read(
+        self, status: int, headers: Mapping[str, str], text: str, request: Request, samples: Sequence[int]
+    ) -> list[Completion] | Fault:
+        return read(status, headers, text, request, samples)
 
 
 def body(
@@ -50,70 +86,77 @@ def body(
         fields["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
     else:
         fields["prompt"] = "\n\n".join(message.content for message in request.messages)
-    fields |= {
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
-    }
+    fields["temperature"] = sampling.temperature
+    fields["top_p"] = sampling.top_p
+    fields["max_tokens"] = sampling.max_tokens
     if sampling.stop:
         fields["stop"] = list(sampling.stop)
     if sampling.seed is not None:
         fields["seed"] = sampling.seed + samples[0]
     if len(samples) > 1:
         fields["n"] = len(samples)
-    fields |= extra
-    return {name: value for name, value in fields.items() if value is not None}
+    if not extra:
+        return fields
+    return {name: value for name, value in {**fields, **extra}.items() if value is not None}
 
 
 def read(
     status: int, headers: Mapping[str, str], text: str, request: Request, samples: Sequence[int]
 ) -> list[Completion] | Fault:
     """The completions in a reply, at most one for each of `samples` but perhaps fewer; or a fault."""
-    if status != 200:
-        return _fault(status, headers, text)
+    if not 200 <= status < 300:
+        return fault(status, headers, text)
     try:
         reply = json.loads(text)
     except (ValueError, RecursionError):
-        return Fault("retry", f"the reply is not JSON: {_short(text)}")
+        return unreadable("is not JSON", text)
     choices = reply.get("choices") if isinstance(reply, dict) else None
     if not isinstance(choices, list) or not choices:
-        return Fault("retry", f"the reply holds no choices: {_short(text)}")
+        return _without_choices(reply, headers, text)
     asked = [choice for choice in choices[: len(samples)] if isinstance(choice, dict)]
     if len(asked) < min(len(choices), len(samples)):
-        return Fault("retry", f"the reply holds a malformed choice: {_short(text)}")
-    prompt_tokens, completion_tokens = _usage(reply.get("usage"))
+        return unreadable("holds a malformed choice", text)
+    if any(choice.get("finish_reason") == "error" for choice in asked):
+        return unreadable("holds a choice that failed", text)
+    prompt_tokens, completion_tokens = usage(reply.get("usage"), "prompt_tokens", "completion_tokens")
     share, left = divmod(completion_tokens, len(asked))
-    return [
-        _completion(
-            choice,
-            request,
-            samples[at],
-            # A server counts the prompt once, however many samples it draws from it.
-            prompt_tokens if at == 0 else 0,
-            share + (at < left),
+    completions = []
+    for at, choice in enumerate(asked):
+        thought, said = _said(choice)
+        completions.append(
+            Completion(
+                question_id=request.question.id,
+                sample=samples[at],
+                text=said,
+                finish_reason=_finish(choice.get("finish_reason")),
+                # A server counts the prompt once, however many samples it draws from it.
+                prompt_tokens=prompt_tokens if at == 0 else 0,
+                completion_tokens=share + (at < left),
+                reasoning=thought,
+                raw=text,
+            )
         )
-        for at, choice in enumerate(asked)
-    ]
+    return completions
 
 
-def _completion(
-    choice: Mapping[str, Any], request: Request, sample: int, prompt_tokens: int, completion_tokens: int
-) -> Completion:
+def usage(counts: object, prompt: str, completion: str) -> tuple[int, int]:
+    """Tokens of prompt and completion under the names a server gives them; 0 where it gives no number."""
+    if not isinstance(counts, dict):
+        return 0, 0
+    numbers = (counts.get(prompt), counts.get(completion))
+    one, other = (n if isinstance(n, int) and 0 < n < _LARGEST_COUNT else 0 for n in numbers)
+    return int(one), int(other)
+
+
+def _said(choice: Mapping[str, Any]) -> tuple[str, str]:
+    """(reasoning, answer) of a choice."""
     message = choice.get("message")
     if not isinstance(message, dict):
-        message = {"content": choice.get("text")}
-    content = _text(message.get("content")) or _text(message.get("refusal"))
-    thought, text = _thought(content)
-    reasoning = _text(message.get("reasoning_content")) or _text(message.get("reasoning")) or thought
-    return Completion(
-        question_id=request.question.id,
-        sample=sample,
-        text=text,
-        finish_reason=_finish(choice.get("finish_reason")),
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-        reasoning=reasoning,
-    )
+        return apart(_text(choice.get("text")))
+    content = message.get("content")
+    thought, text = apart(_text(content) or _text(message.get("refusal")))
+    given = _text(message.get("reasoning_content")) or _text(message.get("reasoning")) or _thinking(content)
+    return given or thought, text
 
 
 def _text(content: object) -> str:
@@ -125,92 +168,23 @@ def _text(content: object) -> str:
     return ""
 
 
-def _thought(content: str) -> tuple[str, str]:
-    """Split "<think>a</think>b" into a and b. The opening mark may be missing (chat templates write
-    it themselves), and so may the closing one (the answer was cut off while thinking)."""
-    before, closed, after = content.partition("</think>")
-    if closed:
-        return before.strip().removeprefix("<think>").strip(), after.lstrip()
-    if content.lstrip().startswith("<think>"):
-        return content.lstrip().removeprefix("<think>").strip(), ""
-    return "", content
+def _thinking(content: object) -> str:
+    """The parts of type "thinking" that Mistral sends beside the text."""
+    if not isinstance(content, list):
+        return ""
+    return "".join(_text(part.get("thinking")) for part in content if isinstance(part, dict))
 
 
 def _finish(reason: object) -> FinishReason:
-    if reason in ("length", "max_tokens"):
+    if reason in _CUT_OFF:
         return "length"
-    return "content_filter" if reason == "content_filter" else "stop"
+    return "content_filter" if isinstance(reason, str) and "content_filter" in reason else "stop"
 
 
-def _usage(usage: object) -> tuple[int, int]:
-    if not isinstance(usage, dict):
-        return 0, 0
-    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-    prompt, completion = (count if isinstance(count, int) and count > 0 else 0 for count in counts)
-    return prompt, completion
-
-
-def _fault(status: int, headers: Mapping[str, str], text: str) -> Fault:
-    """What an HTTP error means. Codes come first: servers disagree about the status of a full context."""
-    code, message = _error(text)
-    detail = f"HTTP {status}: {message}"
-    if "content_filter" in code or "content_policy" in code or "moderation" in code:
-        return Fault("content_filter", detail)
-    if status in (400, 413, 422) and _names_context(code, message):
-        return Fault("too_long", detail)
-    if "insufficient_quota" in code or status == 402:
-        return Fault("credit", detail)
-    if status in _RETRIED or status >= 500:
-        return Fault("retry", detail, _retry_after(headers.get("Retry-After", "")))
-    if status in (401, 403):
-        return Fault("key", f"HTTP {status}")
-    if status == 404:
-        return Fault("missing", detail)
-    return Fault("rejected", detail)
-
-
-def _error(text: str) -> tuple[str, str]:
-    """The error's codes (lower case) and message; servers nest them, or not, or send a page."""
-    try:
-        reply = json.loads(text)
-    except (ValueError, RecursionError):
-        return "", _short(text)
-    error = reply.get("error", reply) if isinstance(reply, dict) else reply
-    if not isinstance(error, dict):
-        return "", _short(str(error))
-    codes = " ".join(str(error.get(name) or "") for name in ("code", "type"))
-    return codes.lower(), _short(str(error.get("message") or error.get("detail") or text))
-
-
-def _names_context(code: str, message: str) -> bool:
-    said = message.lower()
-    return "context_length" in code or any(
-        phrase in said
-        for phrase in (
-            "context length",
-            "context window",
-            "context size",
-            "maximum context",
-            "too many tokens",
-        )
-    )
-
-
-def _retry_after(value: str) -> float:
-    """Seconds to wait: the header holds seconds or a date."""
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        when = parsedate_to_datetime(value)
-    except ValueError:
-        return 0.0
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
-
-
-def _short(text: str) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= _SHOWN else words[:_SHOWN] + " ..."
+def _without_choices(reply: object, headers: Mapping[str, str], text: str) -> Fault:
+    """An error under status 200, as routers send it, has the status in its code; else it may pass."""
+    error = reply.get("error") if isinstance(reply, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, int) and 400 <= code < 600:
+        return fault(code, headers, text)
+    return unreadable("holds no choices", text)

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from understudy import answers
 from understudy.audit.reader import PASSAGE
-from understudy.roles import Apprenticeship, Completer, Identity, Teacher
+from understudy.roles import Apprenticeship, Completer, Identity, Landed, Teacher
 from understudy.types import LABELS, AnswerForm, Completion, Question, Request, Sampling
 
 __all__ = ["Lexical"]
@@ -64,12 +64,14 @@ class _Reader:
     def identity(self) -> Identity:
         return _IDENTITY
 
-    def complete(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
         del sampling
         for position, request in enumerate(requests):
             text = _reply(request.question, _passage(request))
-            for sample in request.samples:
-                yield position, Completion(request.question.id, sample, text, "stop")
+            yield [
+                (position, Completion(request.question.id, sample, text, "stop"))
+                for sample in request.samples
+            ]
 
     def close(self) -> None:
         """Nothing is open."""

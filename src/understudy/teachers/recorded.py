@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,8 +20,9 @@ from pydantic import Field
 
 from understudy.answers import CUE
 from understudy.errors import DataError
-from understudy.roles import Apprenticeship, Completer, Identity, Teacher
+from understudy.roles import Apprenticeship, Completer, Identity, Landed, Teacher
 from understudy.rows import Row, read
+from understudy.streams import windows
 from understudy.types import LABELS, Completion, Question, Request, Sampling
 
 __all__ = ["Recorded"]
@@ -34,6 +35,8 @@ _ALIASES = {
     "id": ("question_id",),
 }
 _PREFIXES = ("q:", "question:")
+_TOGETHER = 256
+"""Requests whose answers the ledger commits together."""
 
 
 class Recorded(Teacher):
@@ -91,15 +94,17 @@ class _Shelf:
     def identity(self) -> Identity:
         return self._identity
 
-    def complete(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
         del sampling
-        for position, request in enumerate(requests):
-            texts = self._texts(request.question)
-            for sample in request.samples:
-                yield position, _completion(request.question.id, sample, texts)
+        for window in windows(enumerate(requests), _TOGETHER):
+            yield [landed for position, request in window for landed in self._answers(position, request)]
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _answers(self, position: int, request: Request) -> list[Landed]:
+        texts = self._texts(request.question)
+        return [(position, _completion(request.question.id, sample, texts)) for sample in request.samples]
 
     def _texts(self, question: Question) -> Sequence[str]:
         return next((self._index[key] for key in _question_keys(question) if key in self._index), ())

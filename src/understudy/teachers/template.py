@@ -7,12 +7,12 @@ are the same text, and its accuracy is that of the data, not of a model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from understudy.answers import write
-from understudy.roles import Apprenticeship, Completer, Identity, Teacher
+from understudy.roles import Apprenticeship, Completer, Identity, Landed, Teacher
 from understudy.types import Completion, Question, Request, Sampling
 
 __all__ = ["Template"]
@@ -45,11 +45,10 @@ class _Reader:
     def identity(self) -> Identity:
         return _IDENTITY
 
-    def complete(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
         del sampling
         for position, request in enumerate(requests):
-            for sample in request.samples:
-                yield position, _completion(request.question, sample)
+            yield [(position, _completion(request.question, sample)) for sample in request.samples]
 
     def close(self) -> None:
         """Nothing is open."""
