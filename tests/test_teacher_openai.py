@@ -697,10 +697,10 @@ def test_concurrency_adapts_to_a_server_that_takes_few_at_once() -> None:
 def test_a_busy_server_does_not_use_up_the_attempts_of_a_request() -> None:
     serve, refused = limited(1)
     with Loopback(otherwise=serve) as server:
-        got = ask(server, count=30, concurrency=8, max_retries=2)
+        got = ask(server, count=30, concurrency=8, max_retries=0)
     assert all(c.finish_reason == "stop" for c in got)
     assert refused() > 10
-    assert max(c.attempts for c in got) > 3
+    assert max(c.attempts for c in got) > 1
 
 
 def test_a_server_that_only_says_too_many_requests_ends_the_run() -> None:
