@@ -8,6 +8,7 @@ for that moment takes its size again on disk.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,11 +62,23 @@ def connect(path: Path) -> sqlite3.Connection:
         # Several threads may use it, one at a time.
         db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
-            _prepare(db, path)
+            _patiently(db, path)
         except BaseException:
             db.close()
             raise
     return db
+
+
+def _patiently(db: sqlite3.Connection, path: Path) -> None:
+    """Prepare the file; SQLite does not wait by itself while another process turns write-ahead mode on."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return _prepare(db, path)
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 def existing(path: Path) -> sqlite3.Connection:
