@@ -29,9 +29,9 @@ LONGEST = 12_000
 """Characters that are looked at; a rationale is far shorter."""
 ALMOST = Fraction(1, 20)
 
-_MARK = re.compile(r"<<([^<>\n]{1,200})>>")
+MARK = re.compile(r"<<([^<>\n]{1,200})>>")
 _HUNDREDFOLD = ("%", "$", "percent", " cent")
-_OTHER_READINGS = tuple(
+OTHER_READINGS = tuple(
     Reading(percent, percent_of_left, first)
     for percent in (Fraction(1, 100), Fraction(1))
     for percent_of_left in (False, True)
@@ -61,9 +61,9 @@ def equations(text: str) -> list[Equation]:
     text = text[:LONGEST]
     if not any(sign in text for sign in ("=", "≈", "\\approx")):
         return []
-    outside = _MARK.sub(lambda mark: " " * len(mark.group()), text)
+    outside = MARK.sub(lambda mark: " " * len(mark.group()), text)
     found = list(_equations(outside, 0, text))
-    for mark in _MARK.finditer(text):
+    for mark in MARK.finditer(text):
         found += _equations(mark.group(1), mark.start(1), text)
     return sorted(found, key=lambda equation: (equation.start, equation.end))
 
@@ -71,35 +71,40 @@ def equations(text: str) -> list[Equation]:
 def _equations(part: str, offset: int, text: str) -> Iterator[Equation]:
     found = tokens(part)
     for pair in pairs(part, found):
-        holds = _holds(part, found, pair)
-        if holds or not pair.doubtful:
+        true = holds(part, found, pair)
+        if true or not pair.doubtful:
             start, end = offset + found[pair.left.start].start, offset + found[pair.right.end - 1].end
-            yield Equation(start, end, text[start:end], pair.left.value, pair.right.value, holds)
+            yield Equation(start, end, text[start:end], pair.left.value, pair.right.value, true)
 
 
-def _holds(part: str, found: Sequence[Token], pair: Pair) -> bool:
+def holds(part: str, found: Sequence[Token], pair: Pair) -> bool:
     """Whether some reading makes it true; the plain one, which mostly does, is tried first, and alone where
     there is doubt what belongs to the sum."""
-    end = found[pair.right.end - 1].end
-    hundredfold = any(sign in part[found[pair.left.start].start : end + 20] for sign in _HUNDREDFOLD)
-    if _agree(pair.left, pair.right, pair.almost, hundredfold):
+    hundredfold = is_hundredfold(part, found, pair)
+    if agree(pair.left, pair.right, pair.almost, hundredfold):
         return True
     if pair.doubtful:
         return False
     signs = {token.text for token in found[pair.left.start : pair.right.end]}
-    for reading in _OTHER_READINGS:
+    for reading in OTHER_READINGS:
         if not reading.signs <= signs:
             continue
         left = read_side(found, pair.left.start, reading)
         right = read_side(found, pair.right.start, reading)
-        if left and right and _agree(left, right, pair.almost, hundredfold):
+        if left and right and agree(left, right, pair.almost, hundredfold):
             return True
     relation = found[pair.left.end].start
     return any(
-        left.end == len(tail) - 1 and _agree(left, pair.right, pair.almost, hundredfold)
+        left.end == len(tail) - 1 and agree(left, pair.right, pair.almost, hundredfold)
         for start in _later_starts(found, pair)
         if (tail := tokens(part[start:relation])) and (left := read_side(tail, 0, Reading()))
     )
+
+
+def is_hundredfold(part: str, found: Sequence[Token], pair: Pair) -> bool:
+    """Whether a sign stands there for which 100 times the value may be written, or a 100th of it."""
+    start, end = found[pair.left.start].start, found[pair.right.end - 1].end
+    return any(sign in part[start : end + 20] for sign in _HUNDREDFOLD)
 
 
 def _later_starts(found: Sequence[Token], pair: Pair) -> Iterator[int]:
@@ -116,7 +121,8 @@ def _later_starts(found: Sequence[Token], pair: Pair) -> Iterator[int]:
             yield token.start + token.text.index(".") + 1
 
 
-def _agree(left: Side, right: Side, almost: bool, hundredfold: bool) -> bool:
+def agree(left: Side, right: Side, almost: bool, hundredfold: bool) -> bool:
+    """Whether the right side is the left one's value, or what people write for it: the list at the head."""
     value, decimals = left.value, right.numbers[0][1] if right.lone else None
     return (
         _written_as(value, right.value, decimals)
