@@ -14,19 +14,22 @@ import pytest
 from understudy.errors import DataError, StoreError
 from understudy.report import Arm, Study, assemble, html, markdown, write
 from understudy.report.plots import across, difference_mark, panels, reach, step_ticks, strips
+from understudy.report.scatter import scatters
+from understudy.report.scatter import up as height
 from understudy.report.study import Role
-from understudy.report.tables import results
-from understudy.report.wording import count, p_value, percent, points
+from understudy.report.tables import costs, results
+from understudy.report.wording import count, flops, p_value, percent, points
 from understudy.types import FinishReason, Judged, Prediction, Question, Rationale, Verdict, Written
 
 GOLDEN_KEYS = {
     "schema", "title", "task", "task_title", "form", "headline", "findings", "rows", "seeds", "comparisons",
-    "minimum_detectable_difference", "curation", "teacher", "audit", "spending", "students", "samples",
-    "rationales", "notes", "recipe", "manifest",
+    "pooled", "costs", "minimum_detectable_difference", "curation", "teacher", "audit", "spending",
+    "students", "samples", "rationales", "notes", "recipe", "manifest",
 }  # fmt: skip
 ROW_KEYS = {
     "method", "student", "seed", "split", "role", "note", "n", "correct", "accuracy", "interval",
     "no_answer", "truncated", "mean_tokens", "metrics", "training", "by_steps",
+    "by_length",
 }  # fmt: skip
 COMPARISON_KEYS = {
     "a", "b", "student", "student_b", "seed", "split", "roles", "n", "difference", "interval", "p_value",
@@ -114,7 +117,7 @@ def test_a_comparison_is_method_minus_control() -> None:
     assert found["p_adjusted"] == found["p_value"]  # a family of one
 
 
-def test_p_values_are_adjusted_over_the_whole_report() -> None:
+def test_p_values_are_adjusted_over_all_pairs_of_a_student_and_split() -> None:
     arms = [arm("answer_only", "0" * 8, "control"), arm("single_stage", "1" * 8), arm("two_stage", "0" * 8)]
     report = assemble(study(*arms))
     raw = 2 * 0.5**8
@@ -172,6 +175,8 @@ def test_several_seeds_are_summed_up() -> None:
     arms = [arm("single_stage", marks, seed=seed) for seed, marks in enumerate(("1000", "1100", "1110"))]
     (found,) = assemble(study(*arms))["seeds"]
     assert (found["mean"], found["standard_deviation"]) == (0.5, 0.25)
+    assert found["interval"][0] < 0.5 < found["interval"][1]
+    assert set(found["standard_error"]) == {"seeds", "questions"}
     assert (found["seeds"], found["lowest"], found["highest"]) == ([0, 1, 2], 0.25, 0.75)
 
 
@@ -276,10 +281,15 @@ def test_the_best_of_several_is_named_as_such_and_equal_budget_comes_first() -> 
 @pytest.mark.parametrize(
     ("seeds", "said"),
     [
-        (("1" * 20, "1" * 20), "beats answer_only on every seed: +100.0 points on average over 2 seeds"),
+        (
+            ("1" * 20, "1" * 20),
+            "beats answer_only by 100.0 points [100.0, 100.0] "
+            "(mean of 2 seeds, +100.0 to +100.0; n = 20 each; p < 1e-5, adjusted).",
+        ),
         (
             ("1" * 20, "0" * 20),
-            "does not differ reliably from answer_only: +50.0 points on average over 2 seeds",
+            "does not differ significantly from answer_only: +50.0 points [−100.0, +100.0] "
+            "(mean of 2 seeds, 0.0 to +100.0; n = 20 each; p = 0.500, adjusted).",
         ),
     ],
 )
@@ -467,9 +477,104 @@ def test_a_metric_from_the_shelf_gets_its_own_column() -> None:
     assert table.lines[0].cells[table.heads.index("self consistency") - 1] == "25.0 %"
 
 
+BUDGETS: dict[str, Any] = {"steps": 50, "tokens": 6000, "target_tokens": 900, "flops": 3.412e15}
+
+
+def test_budgets_are_told_three_ways_beside_the_tokens_of_an_answer() -> None:
+    arms = [
+        arm("answer_only", "1000", "control", **BUDGETS),
+        arm("two_stage", "1110", **BUDGETS, extra_tokens=2500, extra_flops=1.5e15),
+    ]
+    table = costs(assemble(study(*arms)), "test")
+    assert table.heads[4:] == (
+        *("frontier", "steps", "trained tokens", "target tokens", "FLOPs"),
+        *("helpers' tokens", "helpers' FLOPs"),
+    )
+    best, control = table.lines
+    assert (best.label, control.label) == ("1 · two_stage", "2 · answer_only")
+    assert best.cells[2:] == ("5.0", "yes", "50", "6\u202f000", "900", "3.41e15", "2\u202f500", "1.50e15")
+    assert control.cells[3:] == ("no", "50", "6\u202f000", "900", "3.41e15", "–", "–")
+
+
+def test_budgets_of_seeds_are_averaged_and_an_old_run_without_flops_is_fine() -> None:
+    arms = [arm("two_stage", "10", seed=seed, steps=steps) for seed, steps in ((0, 50), (1, 60))]
+    (entry,) = assemble(study(*arms))["costs"]
+    assert entry["training"] == {"steps": 55}
+    assert (entry["seeds"], entry["accuracy"], entry["mean_tokens"]) == (2, 0.5, 5)
+
+
+def long(method: str, marks: str, tokens: int, role: Role = "method") -> Arm:
+    one = arm(method, marks, role)
+    rows = [
+        dataclasses.replace(
+            row,
+            prediction=dataclasses.replace(
+                row.prediction, written=(dataclasses.replace(row.prediction.written[0], tokens=tokens),)
+            ),
+        )
+        for row in one.rows
+    ]
+    return dataclasses.replace(one, rows=tuple(rows))
+
+
+def test_the_frontier_is_who_is_not_beaten_at_both() -> None:
+    arms = [
+        long("answer_only", "1000", 3, "control"),
+        long("short", "1100", 20),
+        long("wordy", "1100", 30),
+        long("wise", "1110", 80),
+        long("bound", "1111", 1, "upper_bound"),
+        long("teacher", "1111", 90, "teacher"),
+    ]
+    report = assemble(study(*arms))
+    assert {row["method"]: (row["rank"], row["on_frontier"]) for row in report["costs"]} == {
+        "answer_only": (4, True),
+        "short": (2, True),
+        "wordy": (3, False),
+        "wise": (1, True),
+        "bound": (None, None),
+        "teacher": (None, None),
+    }
+    (drawn,) = scatters(report, "test")
+    assert drawn.summary == "On the frontier: answer_only, short, wise."
+    assert [dot.number for dot in drawn.dots if dot.on_frontier] == [1, 2, 4]
+    assert [name for _, name in drawn.ticks] == ["5", "10", "20", "50", "100"]
+    assert drawn.path[0] == (drawn.dots[3].x, height(0.25))
+    assert drawn.path[-1][1] == height(0.75)
+    page = html(report)
+    assert f'transform="translate({drawn.dots[0].x} {height(0.75)})"' in page
+    assert "On the frontier: answer_only, short, wise." in page
+
+
+def test_accuracy_by_length_keeps_answers_of_one_length_together() -> None:
+    def rows(*tokens: int) -> tuple[Judged, ...]:
+        return tuple(
+            row
+            for place, count in enumerate(tokens)
+            for row in [long("x", "1" * (place + 1), count).rows[place]]
+        )
+
+    one = Arm("single_stage", "small", 0, "test", rows(1, 2, 3, 4, 5, 6, 7, 8))
+    found = assemble(study(one))["rows"][0]["by_length"]
+    assert {q: (part["shortest"], part["longest"], part["n"]) for q, part in found.items()} == {
+        "1": (1, 2, 2), "2": (3, 4, 2), "3": (5, 6, 2), "4": (7, 8, 2),
+    }  # fmt: skip
+    tied = Arm("single_stage", "small", 0, "test", rows(1, 1, 1, 1, 1, 1, 1, 9))
+    found = assemble(study(tied))["rows"][0]["by_length"]
+    assert {q: part["n"] for q, part in found.items()} == {"1": 7, "4": 1}
+    page = html(assemble(study(tied)))
+    assert "100.0 % [20.7, 100.0], 9–9 tokens, n = 1" in page
+    assert assemble(study(*CLEAR))["rows"][0]["by_length"] == {}
+    assert "Accuracy by length" not in html(assemble(study(*CLEAR))) + markdown(assemble(study(*CLEAR)))
+
+
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
+        (flops(3.412e15), "3.41e15"),
+        (flops(9.999e11), "1.00e12"),
+        (flops(None), "–"),
+        (flops(0), "0"),
         (percent(0.8317), "83.2 %"),
         (percent(None), "–"),
         (points(0.8317), "+83.2"),

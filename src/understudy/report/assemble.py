@@ -10,19 +10,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
-from statistics import fmean, stdev
 from typing import Any
 
 from understudy import shelves
 from understudy.errors import DataError
 from understudy.report.comparisons import compare
+from understudy.report.costs import by_length, costs, over_seeds
 from understudy.report.headline import sentences
 from understudy.report.samples import describe, samples
 from understudy.report.study import Arm, Study
 from understudy.statistics import minimum_detectable_difference, wilson
 from understudy.types import Judged, Question
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when a key of report.json is renamed, removed or changes its meaning."""
 
 DISCORDANCE = 0.5
@@ -33,8 +33,8 @@ def assemble(study: Study) -> dict[str, Any]:
     """Everything the report says. Raises DataError when the study lacks rows or repeats an arm."""
     _check(study)
     rows = [_row(arm) for arm in study.arms]
-    comparisons = compare(study.arms)
-    headline, *findings = sentences(rows, comparisons)
+    comparisons, pooled = compare(study.arms)
+    headline, *findings = sentences(rows, pooled)
     content = {
         "schema": SCHEMA,
         "title": study.title,
@@ -44,8 +44,10 @@ def assemble(study: Study) -> dict[str, Any]:
         "headline": headline,
         "findings": findings,
         "rows": rows,
-        "seeds": _seeds(rows),
+        "seeds": over_seeds(study.arms, rows),
         "comparisons": comparisons,
+        "pooled": pooled,
+        "costs": costs(study.arms, rows),
         "minimum_detectable_difference": _detectable(rows),
         "curation": _curation(study.curation),
         "teacher": _teacher(study.teacher, rows),
@@ -97,6 +99,7 @@ def _row(arm: Arm) -> dict[str, Any]:
         "metrics": scores,
         "training": arm.training,
         "by_steps": _by_steps(arm.rows),
+        "by_length": by_length(arm.rows),
     }
 
 
@@ -114,29 +117,6 @@ def _by_steps(rows: Sequence[Judged]) -> dict[str, Any]:
     """Accuracy by the number of steps, where the data set knows it; empty where it does not."""
     known = sorted({row.question.steps for row in rows if row.question.steps is not None})
     return {str(steps): _accuracy([row for row in rows if row.question.steps == steps]) for steps in known}
-
-
-def _seeds(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and sample standard deviation over seeds, for arms that were trained more than once."""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault((row["method"], row["student"], row["split"]), []).append(row)
-    return [
-        {
-            "method": method,
-            "student": student,
-            "split": split,
-            "role": group[0]["role"],
-            "seeds": [row["seed"] for row in group],
-            "n": group[0]["n"],
-            "mean": fmean(row["accuracy"] for row in group),
-            "standard_deviation": stdev(row["accuracy"] for row in group),
-            "lowest": min(row["accuracy"] for row in group),
-            "highest": max(row["accuracy"] for row in group),
-        }
-        for (method, student, split), group in groups.items()
-        if len(group) > 1
-    ]
 
 
 def _detectable(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

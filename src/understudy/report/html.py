@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from understudy.report import plots, tables, wording
+from understudy.report import matrix, pairings, plots, scatter, tables, wording
 from understudy.report.headline import CAVEAT
 from understudy.report.markdown import teacher_sentence
 
@@ -35,6 +35,9 @@ def _template() -> Template:
     )
     environment.globals.update(
         tables=tables,
+        pairings=pairings,
+        matrix=matrix,
+        scatter=scatter,
         plots=plots,
         wording=wording,
         caveat=CAVEAT,

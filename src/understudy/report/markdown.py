@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from understudy.report import tables
+from understudy.report import pairings, tables
 from understudy.report.headline import CAVEAT
+from understudy.report.matrix import Matrix, matrices
 from understudy.report.tables import Table
 from understudy.report.wording import count, percent, percent_range
+
+MATRIX = (
+    "The best first. Right of the diagonal: points by which the row is better than the column; left of it: "
+    "the adjusted p of the same pair. Bold where it is below 0.05."
+)
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -40,11 +46,44 @@ def _split(report: dict[str, Any], split: str) -> Iterator[str]:
     if steps.lines:
         yield f"### Accuracy by number of steps on {_text(split)}"
         yield _table(steps)
-    pairs = [*tables.against_controls(report, split), *tables.other_pairs(report, split)]
-    if pairs:
+    yield from _costs(report, split)
+    found = matrices(report, split)
+    pairs = pairings.against_controls(report, split)
+    others = pairings.other_pairs(report, split)
+    if pairs or others:
         yield f"### Paired comparisons on {_text(split)}"
-        yield tables.COMPARISON_CAPTION
-        yield _table(tables.comparisons(report, pairs))
+        yield pairings.caption(report)
+        yield _table(pairings.comparisons(report, pairs if found else [*pairs, *others]))
+    for matrix in found:
+        yield f"### Every method against every other on {_text(split)}: {_text(matrix.student)}"
+        yield f"{MATRIX} {matrix.summary}"
+        yield _matrix(matrix)
+
+
+def _costs(report: dict[str, Any], split: str) -> Iterator[str]:
+    yield f"### Accuracy and what it costs on {_text(split)}"
+    yield tables.COSTS
+    yield _table(tables.costs(report, split))
+    lengths = tables.by_length(report, split)
+    if lengths.lines:
+        yield f"### Accuracy by length of the answer on {_text(split)}"
+        yield tables.LENGTHS
+        yield _table(lengths)
+
+
+def _matrix(matrix: Matrix) -> str:
+    """The compact form: columns are numbered like the rows, and intervals and p are left to the page."""
+    heads = ["", "accuracy", *(str(number) for number in range(1, len(matrix.standings) + 1))]
+    rows = [
+        [
+            f"{number} {_text(standing.method)}",
+            standing.accuracy,
+            *(f"**{_text(cell.text)}**" if cell.significant else _text(cell.text) for cell in standing.cells),
+        ]
+        for number, standing in enumerate(matrix.standings, 1)
+    ]
+    rule = ["---", *["---:"] * (len(heads) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [heads, rule, *rows])
 
 
 def _noted(report: dict[str, Any], split: str) -> str:

@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.report.wording import (
-    call,
     count,
+    flops,
     mean_of,
-    p_value,
     percent,
     percent_range,
-    points,
-    points_range,
 )
 
 Report = dict[str, Any]
@@ -33,11 +30,18 @@ ROLES = {
     "teacher": "teacher",
 }
 
-COMPARISON_CAPTION = (
-    "Differences are in percentage points, first minus second, on the questions both answered. Only one "
-    "right: questions that only the first or only the second has right, which decide the test. Smallest "
-    "detectable: the true difference that this many questions would show four times in five, given how "
-    "often the two disagreed."
+COSTS = (
+    "Tokens an answer: those that a student generates for one question, over all stages. On the frontier is "
+    "a method if no other of its student is at least as accurate for no more tokens, as measured and without "
+    "a test. Training is told three ways, in steps, in tokens (source and target; target tokens bear the "
+    "loss) and in floating-point operations (FLOPs), as means over seeds; helpers are further students that "
+    "had to be trained for the method, and come on top."
+)
+
+LENGTHS = (
+    "Each method's answers, cut into quarters by the tokens that they took; answers of one length stay "
+    "together. Hard questions get longer answers and cut-off ones are long, so this shows where errors are "
+    "and not that length causes them."
 )
 
 BUILT_IN = ("accuracy", "no_answer", "truncated", "length")
@@ -89,10 +93,10 @@ def label(report: Report, row: Row) -> str:
     extra = [row["student"]] if several_students(report) else []
     if several_seeds(report):
         extra.append(f"seed {row['seed']}")
-    return _labelled(row["method"], extra)
+    return labelled(row["method"], extra)
 
 
-def _labelled(name: str, extra: Sequence[str]) -> str:
+def labelled(name: str, extra: Sequence[str]) -> str:
     return f"{name} · {', '.join(extra)}" if extra else name
 
 
@@ -104,7 +108,7 @@ def smaller(report: Report, split: str) -> str:
 
 
 def results(report: Report, split: str) -> Table:
-    """One line per arm: what it scored, what it cost to ask, and how it was trained."""
+    """One line per arm: what it scored and what it cost to ask. What training cost stands in `costs`."""
     rows = rows_of(report, split)
     extra = [name for name in rows[0]["metrics"] if name not in BUILT_IN]
     columns: Columns = [
@@ -114,13 +118,11 @@ def results(report: Report, split: str) -> Table:
         ("n", lambda row: count(row["n"])),
         ("no answer", lambda row: count(row["no_answer"])),
         ("cut off", lambda row: count(row["truncated"])),
-        ("mean tokens", lambda row: mean_of(row["mean_tokens"])),
+        ("tokens an answer", lambda row: mean_of(row["mean_tokens"])),
         *((name.replace("_", " "), _metric(name)) for name in extra),
-        ("learning rate", lambda row: _plain_number(row["training"].get("learning_rate"))),
         ("budget", lambda row: _multiple(row["training"].get("budget_multiple"))),
-        ("parameters", lambda row: count(row["training"].get("parameters"))),
     ]
-    return _table("method", rows, columns, lambda row: label(report, row))
+    return table_of("method", rows, columns, lambda row: label(report, row))
 
 
 def training(report: Report) -> Table:
@@ -135,14 +137,12 @@ def training(report: Report) -> Table:
     columns: Columns = [
         ("learning rate", lambda row: _plain_number(row["training"].get("learning_rate"))),
         ("budget", lambda row: _multiple(row["training"].get("budget_multiple"))),
-        ("steps", lambda row: count(row["training"].get("steps"))),
-        ("tokens seen", lambda row: count(row["training"].get("tokens"))),
-        ("target tokens", lambda row: count(row["training"].get("target_tokens"))),
+        *_BUDGETS,
         ("seconds", lambda row: mean_of(row["training"].get("seconds"))),
         ("final loss", lambda row: count(row["training"].get("final_loss"))),
         ("parameters", lambda row: count(row["training"].get("parameters"))),
     ]
-    return _table("method", list(arms.values()), columns, lambda row: label(report, row))
+    return table_of("method", list(arms.values()), columns, lambda row: label(report, row))
 
 
 def seeds(report: Report, split: str) -> Table:
@@ -151,37 +151,16 @@ def seeds(report: Report, split: str) -> Table:
         *student,
         ("seeds", lambda row: ", ".join(str(seed) for seed in row["seeds"])),
         ("mean accuracy", lambda row: percent(row["mean"])),
+        ("95 % interval", lambda row: percent_range(row["interval"])),
         ("standard deviation", lambda row: f"{100 * row['standard_deviation']:.1f} points"),
         ("lowest", lambda row: percent(row["lowest"])),
         ("highest", lambda row: percent(row["highest"])),
+        ("error from seeds", lambda row: _error(row["standard_error"]["seeds"])),
+        ("error from questions", lambda row: _error(row["standard_error"]["questions"])),
         ("n each", lambda row: count(row["n"])),
     ]
     rows = [row for row in report["seeds"] if row["split"] == split]
-    return _table("method", rows, columns, lambda row: str(row["method"]))
-
-
-def comparisons(report: Report, pairs: Sequence[Row]) -> Table:
-    """One line per pair; the difference is the first arm minus the second."""
-    columns: Columns = [
-        ("difference", lambda pair: points(pair["difference"])),
-        ("95 % interval", lambda pair: points_range(pair["interval"])),
-        ("only one right", lambda pair: f"{count(pair['only_a'])} : {count(pair['only_b'])}"),
-        ("n", lambda pair: count(pair["n"])),
-        ("p", lambda pair: p_value(pair["p_value"]).removeprefix("= ")),
-        ("adjusted p", lambda pair: p_value(pair["p_adjusted"]).removeprefix("= ")),
-        ("smallest detectable", lambda pair: _detectable(pair["minimum_detectable_difference"])),
-        ("reading", _reading),
-    ]
-    return _table("first − second", pairs, columns, lambda pair: pair_label(report, pair))
-
-
-def against_controls(report: Report, split: str) -> list[Row]:
-    """Method against control, the comparisons the report is made for."""
-    return [pair for pair in _of_split(report, split) if _is_main(pair)]
-
-
-def other_pairs(report: Report, split: str) -> list[Row]:
-    return [pair for pair in _of_split(report, split) if not _is_main(pair)]
+    return table_of("method", rows, columns, lambda row: str(row["method"]))
 
 
 def by_steps(report: Report, split: str) -> Table:
@@ -189,7 +168,42 @@ def by_steps(report: Report, split: str) -> Table:
     rows = [row for row in rows_of(report, split) if row["by_steps"]]
     known = sorted({steps for row in rows for steps in row["by_steps"]}, key=int)
     columns: Columns = [(f"{steps} steps", _steps_cell(steps)) for steps in known]
-    return _table("method", rows, columns, lambda row: label(report, row))
+    return table_of("method", rows, columns, lambda row: label(report, row))
+
+
+def costs(report: Report, split: str) -> Table:
+    """One line per method and student, the most accurate first: what its accuracy costs, by every budget.
+
+    The number before a method is that of its dot in the drawing."""
+    rows = sorted(
+        (row for row in report["costs"] if row["split"] == split),
+        key=lambda row: (
+            row["role"] == "teacher",
+            row["student"],
+            row["rank"] is None,
+            -float(row["accuracy"]),
+        ),
+    )
+    student: Columns = [("student", lambda row: row["student"])] if several_students(report) else []
+    columns: Columns = [
+        *student,
+        ("accuracy", lambda row: percent(row["accuracy"])),
+        ("95 % interval", lambda row: percent_range(row["interval"])),
+        ("tokens an answer", lambda row: mean_of(row["mean_tokens"])),
+        ("frontier", lambda row: {True: "yes", False: "no", None: DASH}[row["on_frontier"]]),
+        *_BUDGETS,
+    ]
+    return table_of(
+        "method", rows, columns, lambda row: " · ".join(filter(None, [str(row["rank"] or ""), row["method"]]))
+    )
+
+
+def by_length(report: Report, split: str) -> Table:
+    """Accuracy by quarter of an answer's tokens; no lines where all answers are of one length."""
+    rows = [row for row in rows_of(report, split) if row["by_length"]]
+    names = {"1": "shortest quarter", "2": "second", "3": "third", "4": "longest quarter"}
+    columns: Columns = [(name, _length_cell(quarter)) for quarter, name in names.items()]
+    return table_of("method", rows, columns, lambda row: label(report, row))
 
 
 def drops(report: Report) -> Table:
@@ -202,7 +216,7 @@ def drops(report: Report) -> Table:
         ("rationales", lambda row: count(row["count"])),
         ("share", lambda row: percent(row["count"] / annotated) if annotated else DASH),
     ]
-    return _table("outcome", rows, columns, lambda row: str(row["what"]).replace("_", " "))
+    return table_of("outcome", rows, columns, lambda row: str(row["what"]).replace("_", " "))
 
 
 def audited(part: Mapping[str, Any]) -> Table:
@@ -221,25 +235,10 @@ def spending(report: Report) -> Table:
         ("completion tokens", lambda row: count(row["completion_tokens"])),
         ("US dollars", lambda row: "not known" if row["usd"] is None else f"{row['usd']:.4f}"),
     ]
-    return _table("step", report["spending"], columns, lambda row: str(row["step"]))
+    return table_of("step", report["spending"], columns, lambda row: str(row["step"]))
 
 
-def pair_label(report: Report, pair: Row) -> str:
-    """ "single_stage − answer_only", with student and seed where the report has several."""
-    across_students = pair["a"] == pair["b"] and pair["student"] != pair["student_b"]
-    student = pair["student_b"] if pair["roles"][0] == "teacher" else pair["student"]
-    extra = [student] if several_students(report) and not across_students else []
-    if several_seeds(report):
-        extra.append(f"seed {pair['seed']}")
-    names = (
-        f"{pair['a']}: {pair['student']} − {pair['student_b']}"
-        if across_students
-        else f"{pair['a']} − {pair['b']}"
-    )
-    return _labelled(names, extra)
-
-
-def _table(head: str, rows: Iterable[Row], columns: Columns, name: Callable[[Row], str]) -> Table:
+def table_of(head: str, rows: Iterable[Row], columns: Columns, name: Callable[[Row], str]) -> Table:
     listed = list(rows)
     kept = [(title, cell) for title, cell in columns if any(cell(row) not in (DASH, "") for row in listed)]
     lines = tuple(
@@ -255,12 +254,24 @@ def _table(head: str, rows: Iterable[Row], columns: Columns, name: Callable[[Row
     return Table((head, *(title for title, _ in kept)), lines)
 
 
-def _of_split(report: Report, split: str) -> list[Row]:
-    return [pair for pair in report["comparisons"] if pair["split"] == split]
+_BUDGETS: Columns = [
+    ("steps", lambda row: count(_whole(row["training"].get("steps")))),
+    ("trained tokens", lambda row: count(_whole(row["training"].get("tokens")))),
+    ("target tokens", lambda row: count(_whole(row["training"].get("target_tokens")))),
+    ("FLOPs", lambda row: flops(row["training"].get("flops"))),
+    ("helpers' tokens", lambda row: count(_whole(row["training"].get("extra_tokens")))),
+    ("helpers' FLOPs", lambda row: flops(row["training"].get("extra_flops"))),
+]
+"""A training's cost, told three ways, and that of the trainings that only helped it."""
 
 
-def _is_main(pair: Row) -> bool:
-    return set(pair["roles"]) == {"method", "control"} and pair["student"] == pair["student_b"]
+def _whole(number: Any) -> Any:
+    """A mean of counts, over seeds, as a count."""
+    return round(number) if isinstance(number, float) else number
+
+
+def _error(error: float | None) -> str:
+    return DASH if error is None else f"{100 * error:.1f}"
 
 
 def _metric(name: str) -> Callable[[Row], str]:
@@ -281,18 +292,20 @@ def _steps_cell(steps: str) -> Callable[[Row], str]:
     return cell
 
 
+def _length_cell(quarter: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        part = row["by_length"].get(quarter)
+        if part is None:
+            return DASH
+        tokens = f"{part['shortest']}–{part['longest']} tokens"
+        return f"{percent(part['accuracy'])} {percent_range(part['interval'])}, {tokens}, n = {part['n']}"
+
+    return cell
+
+
 def _multiple(multiple: Any) -> str:
     return DASH if multiple is None else f"{count(multiple)} ×"
 
 
 def _plain_number(number: Any) -> str:
     return f"{number:g}" if isinstance(number, int | float) else count(number)
-
-
-def _detectable(difference: float | None) -> str:
-    return "none: n too small" if difference is None else f"{100 * difference:.1f}"
-
-
-def _reading(pair: Row) -> str:
-    words = {"a": "first better", "b": "second better", "neither": "not significant"}
-    return words[call(pair["difference"], pair["p_adjusted"])]

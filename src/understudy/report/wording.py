@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, log10
+from math import ceil, floor, log10
 from typing import Any
 
 SIGNIFICANCE = 0.05
@@ -47,6 +47,15 @@ def count(number: Any) -> str:
     if isinstance(number, float) and not number.is_integer():
         return f"{number:.3g}" if abs(number) < 100 else f"{number:,.0f}".replace(",", "\u202f")
     return f"{int(number):,}".replace(",", "\u202f")
+
+
+def flops(number: Any) -> str:
+    """Floating-point operations to three figures: 3.412e15 -> "3.41e15"; a dash for nothing."""
+    if isinstance(number, bool) or not isinstance(number, int | float) or number == 0:
+        return count(number)
+    exponent = floor(log10(abs(number)))
+    size = f"{number / 10**exponent:.2f}"
+    return f"{size}e{exponent}" if size != "10.00" else f"1.00e{exponent + 1}"
 
 
 def mean_of(mean: float | None) -> str:
