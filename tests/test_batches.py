@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -11,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy import batches
-from understudy.batches import Plan, Size, plan
+from understudy.batches import Plan, Size, competence, plan
 
-Unit = Literal["tokens", "steps", "epochs"]
+Unit = Literal["tokens", "steps", "epochs", "flops"]
 
 # Sources of 1 to 100 tokens, targets of 1 to 10, one row each.
 VARIED = [Size(1, 1 + i % 100, 1 + i % 10, 2 + i % 100 + i % 10) for i in range(1000)]
@@ -107,6 +109,90 @@ def test_sorting_is_what_saves_the_padding(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_group_larger_than_a_batch_is_trained_on_alone() -> None:
     sizes = [Size(1, 50, 50, 100), Size(1, 2, 2, 4), Size(1, 2, 2, 4)]
     assert sorted(map(sorted, plan(sizes, 8, "epochs", 1, seed=0).batches)) == [[0], [1, 2]]
+
+
+# ---------------------------------------------------------------- a budget of flops
+
+
+def test_a_budget_of_flops_counts_what_each_group_costs() -> None:
+    # Group 0 costs as much as the nine others together.
+    sizes = [Size(1, 4, 0, 4, flops=9.0), *[Size(1, 4, 0, 4, flops=1.0)] * 9]
+    got = plan(sizes, 4, "flops", 36, seed=0)
+    check(got, sizes, 4)
+    assert got.flops == 36
+    assert (len(got.batches), got.epochs) == (20, 2.0)
+
+
+def test_flops_are_summed_whatever_the_budget_counts() -> None:
+    got = plan([Size(1, 4, 0, 4, flops=2.5)] * 4, 8, "epochs", 3, seed=0)
+    assert got.flops == 30
+
+
+def test_a_budget_of_flops_that_nobody_counted_would_never_end() -> None:
+    with pytest.raises(ValueError, match="needs the flops of every group"):
+        plan([Size(1, 4, 0, 4, flops=1.0), Size(1, 4, 0, 4)], 8, "flops", 3, seed=0)
+
+
+# ---------------------------------------------------------------- easy ones first
+
+EVEN = [Size(1, 4, 0, 4) for _ in range(1000)]
+HARD = [float((7 * i) % 1000) for i in range(1000)]
+"""Difficulties 0 to 999, each once, out of order."""
+
+
+def test_competence_by_hand() -> None:
+    assert competence(0) == pytest.approx(0.01)
+    # sqrt(0.25 x 0.9999 + 0.0001)
+    assert competence(0.25) == pytest.approx(0.5000749943756093)
+    assert competence(1) == pytest.approx(1)
+    assert competence(1.7) == 1.0
+
+
+def test_a_batch_is_drawn_from_the_easiest_that_competence_allows() -> None:
+    # Ten groups fill a batch, so 400 steps are the budget and the ramp ends after 200.
+    got = plan(EVEN, 40, "steps", 400, seed=0, order="easy_first", difficulty=HARD)
+    assert len(got.batches) == 400
+    hardest = [max(HARD[i] for i in batch) for batch in got.batches]
+    allowed = [max(10, math.ceil(competence(step / 200) * 1000)) for step in range(200)]
+    assert all(hard < limit for hard, limit in zip(hardest, allowed, strict=False))
+    # What is allowed is used: the hardest of ten drawn is near the limit nearly everywhere.
+    assert sum(hard > 0.7 * limit for hard, limit in zip(hardest, allowed, strict=False)) > 160
+    assert set(got.batches[0]) == {i for i in range(1000) if HARD[i] < 10}
+    # From the middle on every group has its turn as in any other training.
+    assert Counter(i for batch in got.batches[200:300] for i in batch) == dict.fromkeys(range(1000), 1)
+
+
+@pytest.mark.parametrize(
+    ("unit", "amount"), [("steps", 50), ("tokens", 20000), ("epochs", 2), ("flops", 9000)]
+)
+def test_easy_first_costs_what_any_order_costs(unit: Unit, amount: float) -> None:
+    sizes = [replace(size, flops=float(size.tokens)) for size in VARIED]
+    got = plan(sizes, 512, unit, amount, seed=1, order="easy_first", difficulty=HARD)
+    assert all(padded(batch, sizes) <= 512 for batch in got.batches)
+    assert got.tokens == sum(sizes[i].tokens for batch in got.batches for i in batch)
+    last = got.batches[-1]
+    spent = {
+        "steps": (len(got.batches), 1),
+        "tokens": (got.tokens, sum(sizes[i].tokens for i in last)),
+        "epochs": (got.epochs, len(last) / len(sizes)),
+        "flops": (got.flops, sum(sizes[i].flops for i in last)),
+    }[unit]
+    assert spent[0] >= amount > spent[0] - spent[1]
+    assert got.tokens / got.padded > 0.8, "like lengths still share a batch"
+
+
+def test_easy_first_is_its_seed_and_ties_are_drawn_by_lot() -> None:
+    def first(seed: int) -> Plan:
+        return plan(EVEN, 40, "steps", 20, seed, order="easy_first", difficulty=[0.0] * 500 + [1.0] * 500)
+
+    assert first(0) == first(0)
+    assert set(first(0).batches[0]) != set(first(1).batches[0]) != set(range(10))
+    assert max(first(0).batches[0]) < 500
+
+
+def test_easy_first_needs_every_difficulty() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        plan(EVEN, 40, "steps", 4, 0, order="easy_first", difficulty=HARD[:-1])
 
 
 @st.composite

@@ -245,6 +245,17 @@ def test_the_row_says_who_what_and_when(path: Path) -> None:
     assert row[8].endswith("+00:00")
 
 
+@pytest.mark.parametrize("logprob", [-1.25, 0.0, None])
+def test_how_likely_a_text_was_comes_back(path: Path, logprob: float | None) -> None:
+    class Sure(Toy):
+        def say(self, request: Request, sample: int) -> Completion:
+            return replace(super().say(request, sample), logprob=logprob)
+
+    first = run(path, Sure(), [request("a", (0, 1))])
+    assert [said.logprob for _, said in first] == [logprob, logprob]
+    assert run(path, Toy(stop_after=0), [request("a", (0, 1))]) == first
+
+
 def test_many_lookups_are_split(path: Path) -> None:
     requests = [request(str(i)) for i in range(1200)]
     run(path, Together(), requests)

@@ -8,6 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import zlib
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -132,6 +134,66 @@ def write_format_1(path: Path) -> None:
             database.execute(f"INSERT INTO completions VALUES ({marks})", asked + said)
 
 
+FORMAT_2 = """
+CREATE TABLE prompts (hash TEXT PRIMARY KEY, messages TEXT NOT NULL);
+CREATE TABLE replies (id INTEGER PRIMARY KEY, samples TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE completions (
+  key TEXT PRIMARY KEY NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL, revision TEXT NOT NULL,
+  prompt TEXT NOT NULL REFERENCES prompts(hash), sampling TEXT NOT NULL, sample INTEGER NOT NULL,
+  question_id TEXT NOT NULL, text TEXT NOT NULL, reasoning TEXT NOT NULL, finish_reason TEXT NOT NULL,
+  error TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, usd REAL,
+  latency_s REAL NOT NULL, attempts INTEGER NOT NULL, created TEXT NOT NULL, run TEXT NOT NULL,
+  raw INTEGER REFERENCES replies(id)
+);
+"""
+
+
+def write_format_2(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA user_version = 2")
+        database.executescript(FORMAT_2)
+        database.execute("INSERT INTO replies VALUES (1, '[0]', ?)", (zlib.compress(b"a reply"),))
+        for (text, sample), key in OLD_KEYS.items():
+            messages = messages_text((Message("user", text),))
+            prompt, question = digest(messages), Question(text, "1").id
+            database.execute("INSERT INTO prompts VALUES (?, ?)", (prompt, messages))
+            asked = (key, "http://toy", "toy", "", prompt, OLD_SAMPLING, sample, question)
+            said = (f"old {text}", "hm", "stop", "", 3, 2, 0.25, 1.5, 2, "2026-11-21T09:00:00.000+00:00")
+            row = (*asked, *said, "trial", 1 if text == "a" else None)
+            database.execute(f"INSERT INTO completions VALUES ({','.join('?' * len(row))})", row)
+
+
+def test_a_file_of_format_2_gets_the_new_column_and_keeps_all_it_has(path: Path) -> None:
+    write_format_2(path)
+    with closing(sqlite3.connect(path)) as database:
+        before = database.execute("SELECT * FROM completions").fetchall()
+    toy = Toy()
+    got = run(path, toy, [request("a", (0, 1)), request("b", (1,))])
+    assert [(c.text, c.logprob) for _, c in got] == [("old a", None), ("toy: a #1", None), ("old b", None)]
+    assert toy.asked == [("a", 1)]
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (3,)
+        after = database.execute("SELECT * FROM completions WHERE text LIKE 'old%'").fetchall()
+    assert after == [(*row, None) for row in before]
+    assert list(problems(path)) == []
+
+
+def test_a_kill_while_the_column_is_added_leaves_the_old_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_format_2(path)
+    monkeypatch.setattr(_file, "_FROM_2", f"{_file._FROM_2}; SELECT * FROM no_such_table")
+    with pytest.raises(StoreError, match="no_such_table"):
+        Ledger(path)
+    with closing(sqlite3.connect(path)) as database:
+        assert "logprob" not in str(database.execute("SELECT sql FROM sqlite_master").fetchall())
+    monkeypatch.undo()
+    toy = Toy()
+    run(path, toy, [request("a"), request("b", (1,))])
+    assert toy.asked == []
+
+
 def test_a_file_of_format_1_is_moved_to_the_new_one(path: Path) -> None:
     write_format_1(path)
     asked = [request("a", (0, 1)), request("b", (0, 1))]
@@ -141,12 +203,12 @@ def test_a_file_of_format_1_is_moved_to_the_new_one(path: Path) -> None:
     assert sorted(toy.asked) == [("a", 1), ("b", 0)]
     assert got[0][1] == Completion(Question("a", "1").id, 0, "old a", "stop", 3, 2, "hm")
     with closing(sqlite3.connect(path)) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+        assert database.execute("PRAGMA user_version").fetchone() == (3,)
         old = database.execute(
-            "SELECT usd, raw, run, created FROM completions WHERE text = 'old a'"
+            "SELECT usd, raw, logprob, run, created FROM completions WHERE text = 'old a'"
         ).fetchone()
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert old == (None, None, "trial", "2026-11-21T09:00:00.000+00:00")
+    assert old == (None, None, None, "trial", "2026-11-21T09:00:00.000+00:00")
     assert tables == {"prompts", "replies", "completions"}
     assert list(problems(path)) == []
 
@@ -162,8 +224,9 @@ def test_a_kill_while_a_file_is_moved_leaves_the_old_one(path: Path, monkeypatch
     assert toy.asked == []
 
 
-def test_two_processes_may_move_a_file_at_once(path: Path) -> None:
-    write_format_1(path)
+@pytest.mark.parametrize("write", [write_format_1, write_format_2])
+def test_two_processes_may_move_a_file_at_once(path: Path, write: Callable[[Path], None]) -> None:
+    write(path)
     for process in [child(path, name, 0) for name in ("one", "two")]:
         assert "old a" not in process.communicate(timeout=30)[0]
         assert process.returncode == 0

@@ -43,7 +43,10 @@ class Server(Toy):
 
     def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
         for position, asked in enumerate(requests):
-            said = [self.say(asked, sample) for sample in asked.samples]
+            # The first sample says how likely it was.
+            said = [
+                replace(self.say(asked, sample), logprob=None if sample else -1.5) for sample in asked.samples
+            ]
             raw = reply(*[c.text for c in said])
             yield [(position, replace(c, raw=raw, text="" if self.blind else c.text)) for c in said]
 

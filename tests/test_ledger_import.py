@@ -200,6 +200,7 @@ def test_plain_lines(path: Path, tmp_path: Path) -> None:
         {"text": "what to?"},
         {"prompt": "d"},
         {"prompt": "e", "text": "E", "sample": "many"},
+        {"prompt": "e", "text": "E", "logprob": "likely"},
         {"messages": [{"role": "user", "content": [{"type": "image"}]}], "text": "F"},
         {"messages": [{"role": "tool", "content": "x"}], "text": "G"},
     ]
@@ -210,7 +211,7 @@ def test_plain_lines(path: Path, tmp_path: Path) -> None:
         {
             "it does not say what was asked": 1,
             "it has no text": 1,
-            "a field is not of its type": 1,
+            "a field is not of its type": 2,
             "a message is not text": 1,
             "a message has a role other than system, user and assistant": 1,
         },
@@ -280,6 +281,7 @@ def test_an_export_comes_back_the_same(path: Path, tmp_path: Path, name: str) ->
     copy = tmp_path / "copy.sqlite"
     assert run("import", copy, tmp_path / name).output.endswith("5 new, 0 known\n")
     assert list(entries(copy)) == list(entries(path))
+    assert [entry["logprob"] for entry in entries(copy)] == [-1.5, None, -1.5, -1.5, None]
     assert run("verify", copy).output == "whole\n"
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 from shared_data import shared_model
 from tiny import GROUPS, STUDENTS, SUMS, TEXTS, quiet, scratch, spec
 from understudy.errors import TrainingError
-from understudy.roles import Identity
+from understudy.roles import Generated, Identity
 from understudy.students import _live
 from understudy.students._completer import StudentCompleter
 from understudy.students._tokenizers import KINDS, make_tokenizer
@@ -46,6 +47,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory, _one_thread: None) -> Mapp
     for name, folder in folders.items():
         train(scratch(name), GROUPS, spec(60), learning_rate=5e-3, seed=0, folder=folder, progress=quiet)
     return {name: folder / "model" for name, folder in folders.items()}
+
+
+def same(some: Sequence[Generated], others: Sequence[Generated]) -> None:
+    """Equal, but for the last bits of a sum of logarithms, which padding changes."""
+    assert [replace(one, logprob=None) for one in some] == [replace(one, logprob=None) for one in others]
+    assert [one.logprob for one in some] == pytest.approx([one.logprob for one in others], abs=1e-4)
 
 
 def texts(live: Any, sources: list[str], sampling: Sampling = GREEDY) -> list[str]:
@@ -189,7 +196,7 @@ def test_four_examples_are_learnt_by_heart(trained: Mapping[str, Path], name: st
 def test_a_batch_writes_what_each_source_would_alone(trained: Mapping[str, Path], name: str) -> None:
     live = scratch(name).load(trained[name])
     sources = [*SOURCES, "Question: 1", "Question: 1 + 2 + 3 + 4 + 5? Answer: The answer is", "5?"]
-    assert live.generate(sources, GREEDY) == [live.generate([source], GREEDY)[0] for source in sources]
+    same(live.generate(sources, GREEDY), [live.generate([source], GREEDY)[0] for source in sources])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -227,8 +234,8 @@ class Letters:
         ([1, 2, 0, 0, 0], (), "ab", "stop", 3),
         ([1, 2, 3], (), "abc", "length", 3),
         ([0, 0], (), "", "stop", 1),
-        ([1, 2, 3, 4], ("c",), "ab", "stop", 4),
-        ([1, 2, 3, 4], ("d", "b"), "a", "stop", 4),
+        ([1, 2, 3, 4], ("c",), "ab", "stop", 3),
+        ([1, 2, 3, 4], ("d", "b"), "a", "stop", 2),
         ([1, 2, 0, 3], ("c",), "ab", "stop", 3),
         ([1, 2, 3], ("",), "abc", "length", 3),
     ],
@@ -382,7 +389,7 @@ def test_a_real_checkpoint_tells_a_story() -> None:
     live = STUDENTS["causal"](checkpoint=str(folder)).create([], 0)
     sources = ["Once upon a time, there was a little girl named", "One day"]
     written = live.generate(sources, Sampling(max_tokens=16))
-    assert written == [live.generate([source], Sampling(max_tokens=16))[0] for source in sources]
+    same(written, [live.generate([source], Sampling(max_tokens=16))[0] for source in sources])
     assert written[0].text.startswith("Lily")
     assert written[0].finish_reason == "length"
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from pydantic import PrivateAttr
 from safetensors.torch import load_file
 
 from tiny import BOOLEAN, GROUPS, NUMBER, STUDENTS, SUMS, TEXTS, quiet, rationale, scratch, spec
 from understudy.errors import TrainingError
 from understudy.methods.step_by_step import StepByStep
 from understudy.optimizers import split
+from understudy.roles import Budget, Learner, Lesson, TrainSpec
+from understudy.students._flops import count
 from understudy.students.causal import LiveCausal
-from understudy.train import Budget, Progress, TrainSpec, train
-from understudy.trainer import COMPLETE, mean_loss, objective, token_weights, use_bf16
+from understudy.train import Progress, train
+from understudy.trainer import COMPLETE, Loss, Rows, fit, mean_loss, objective, token_weights, use_bf16
 from understudy.types import Example
 
 NAMES = tuple(STUDENTS)
@@ -415,3 +420,161 @@ def test_without_checkpoints_a_killed_training_starts_again(tmp_path: Path) -> N
         go(tmp_path, settings=settings, progress=killed_after(6))
     assert not list(tmp_path.glob("checkpoints/*"))
     assert go(tmp_path, settings=settings)["steps"] == 12
+
+
+# ---------------------------------------------------------------- a loss of a learner's own
+
+
+def plain(model: Any, inputs: dict[str, Any], rows: Rows) -> torch.Tensor:
+    """The objective, as if it were a learner's."""
+    del rows
+    given = {key: value for key, value in inputs.items() if key not in ("labels", "token_weights")}
+    return objective(model(**given, use_cache=False).logits, inputs["labels"], inputs["token_weights"])
+
+
+class Own(Learner):
+    """Trains with a loss that a test gives it, and remembers its lesson."""
+
+    name: str = "own"
+    _loss: Any = PrivateAttr(None)
+    _lesson: Any = PrivateAttr(None)
+
+    def fit(self, lesson: Lesson) -> float:
+        self._lesson = lesson
+        return fit(
+            lesson.live,
+            lesson.encoded,
+            lesson.plan,
+            lesson.spec,
+            lesson.learning_rate,
+            lesson.seed,
+            lesson.folder,
+            lesson.progress,
+            loss=self._loss,
+        )
+
+
+def own(loss: Loss = plain) -> Own:
+    learner = Own()
+    learner._loss = loss
+    return learner
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_loss_trains_the_same_student(tmp_path: Path, name: str) -> None:
+    first = go(tmp_path / "plain", name)
+    second = go(tmp_path / "own", name, learner=own())
+    assert equal(tmp_path / "plain", tmp_path / "own")
+    assert second["final_loss"] == first["final_loss"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_sees_which_rows_belong_together(tmp_path: Path, name: str) -> None:
+    seen: list[list[tuple[str, int]]] = []
+    live: Any = scratch(name).create(TEXTS, 0)
+
+    def loss(model: Any, inputs: dict[str, Any], rows: Rows) -> torch.Tensor:
+        targets = [[i for i in labels if i != -100] for labels in inputs["labels"].tolist()]
+        assert targets == [row["target"] for row in rows], "rows stand in the order of the batch"
+        seen.append([(live.codec.decode(row["target"][:-1]).strip(), row["group"]) for row in rows])
+        return plain(model, inputs, rows)
+
+    pairs = [(SUMS[0], SUMS[1]), (SUMS[2], SUMS[3])]
+    go(tmp_path, name, spec(3, batch_tokens=99), groups=pairs, learner=own(loss))
+    assert len(seen) == 3
+    for batch in seen:
+        by_group: dict[int, list[str]] = {}
+        for text, group in batch:
+            by_group.setdefault(group, []).append(text)
+        assert sorted(by_group) == [0, 1]
+        assert sorted(by_group.values()) == [[a.target, b.target] for a, b in pairs[::-1]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_killed_training_on_a_loss_of_its_own_ends_the_same(tmp_path: Path, name: str) -> None:
+    def drawn(model: Any, inputs: dict[str, Any], rows: Rows) -> torch.Tensor:
+        """Depends on chance, which checkpoints carry."""
+        return plain(model, inputs, rows) * (1 + random.random() + float(torch.rand(())))
+
+    go(tmp_path / "whole", name, learner=own(drawn))
+    with pytest.raises(Killed):
+        go(tmp_path / "cut", name, progress=killed_after(6), learner=own(drawn))
+    go(tmp_path / "cut", name, learner=own(drawn))
+    assert equal(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_lesson_holds_what_fits(tmp_path: Path) -> None:
+    learner = own()
+    groups = [*GROUPS, (LONG,)]
+    result = go(
+        tmp_path, settings=spec(2, max_source_tokens=10), groups=groups, learner=learner, teacher=tmp_path
+    )
+    lesson = learner._lesson
+    assert list(lesson.groups) == GROUPS
+    assert [len(group) for group in lesson.encoded] == [1, 1, 1, 1]
+    assert (lesson.teacher, lesson.learning_rate, lesson.seed, lesson.folder) == (tmp_path, 3e-3, 0, tmp_path)
+    assert (len(lesson.plan.batches), result["too_long"]) == (2, 1)
+
+
+class Picky(Own):
+    ARCHITECTURES: ClassVar[tuple[str, ...]] = ("seq2seq",)
+    NEEDS_TEACHER: ClassVar[bool] = True
+
+
+def test_a_learner_that_cannot_train_this_student(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="cannot train a causal student: take one of seq2seq"):
+        go(tmp_path, "causal", learner=Picky(), teacher=tmp_path)
+    with pytest.raises(TrainingError, match="needs a teacher that gives logits"):
+        go(tmp_path, "seq2seq", learner=Picky())
+
+
+# ---------------------------------------------------------------- easy ones first
+
+
+def test_easy_first_goes_by_the_hardest_of_a_group(tmp_path: Path) -> None:
+    def hard(example: Example, difficulty: float) -> Example:
+        return replace(example, difficulty=difficulty)
+
+    # A batch holds one group, so the first is the easiest: not that which holds the easiest example.
+    groups = [
+        (hard(SUMS[0], 0.0), hard(SUMS[1], 9.0)),
+        (hard(SUMS[2], 1.0), hard(SUMS[3], 2.0)),
+        (hard(SUMS[3], 5.0), hard(SUMS[0], 5.0)),
+    ]
+    learner = own()
+    settings = spec(40, batch_tokens=1)
+    go(tmp_path, settings=settings, groups=groups, learner=learner, order="easy_first")
+    batches = learner._lesson.plan.batches
+    assert batches[0] == (1,)
+    assert (0,) not in batches[:8], "sqrt(7/20) of three groups are two"
+    assert (2,) in batches[:16]
+    assert {(0,), (1,), (2,)} == set(batches[20:23])
+    go(tmp_path / "random", settings=settings, groups=groups, learner=learner)
+    assert (0,) in learner._lesson.plan.batches[:3]
+
+
+def test_what_comes_first_matters(tmp_path: Path) -> None:
+    groups = [(replace(example, difficulty=float(i)),) for i, example in enumerate(SUMS)]
+    settings = spec(12, batch_tokens=16)
+    go(tmp_path / "easy", settings=settings, groups=groups, order="easy_first")
+    go(tmp_path / "random", settings=settings, groups=groups)
+    assert not equal(tmp_path / "easy", tmp_path / "random")
+
+
+# ---------------------------------------------------------------- flops
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_training_says_its_flops_and_can_be_given_them(tmp_path: Path, name: str) -> None:
+    one = go(tmp_path / "one", name, spec(1))
+    assert one["flops"] > 0
+    budget = Budget(unit="flops", amount=2.5 * one["flops"])
+    result = go(tmp_path / "three", name, spec(budget=budget))
+    # All four sums are one batch.
+    assert (result["steps"], result["flops"]) == (3, pytest.approx(3 * one["flops"]))
+    live: Any = scratch(name).load(tmp_path / "one" / "model")
+    wanted = sum(
+        count(live.model).training(len(row["source"]), len(row["target"])) for row in live.encode(SUMS)
+    )
+    assert one["flops"] == wanted
+    assert one["inference_flops"] == count(live.model).generated

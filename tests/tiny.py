@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from understudy.roles import Student
+from understudy.roles import Budget, Student, TrainSpec
 from understudy.students.causal import Causal
 from understudy.students.seq2seq import Seq2Seq
-from understudy.train import Budget, TrainSpec
 from understudy.types import AnswerForm, Example, Question, Rationale
 
 NUMBER = Question("Tom has 2 apples and buys 3 more. How many has he?", "5", source="toy-1")

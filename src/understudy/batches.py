@@ -8,13 +8,24 @@ at the token budget, and the batches of a window are shuffled again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 WINDOW = 4096
+FIRST_SHARE = 0.01
+"""Share of the groups, the easiest, that a training on easy examples first begins with: the paper's c0."""
+RAMP = 0.5
+"""Share of the budget after which such a training draws from all groups."""
+_POOL = 16
+"""Batches' worth of groups that are drawn by lot and sorted by length to make one batch of them."""
+
+Unit = Literal["tokens", "steps", "epochs", "flops"]
+Order = Literal["random", "easy_first"]
+Batch = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,33 +39,121 @@ class Size:
     source: int
     target: int
     tokens: int
+    flops: float = 0.0
+    """Floating-point operations of one training pass, where somebody counts them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    batches: tuple[tuple[int, ...], ...]
+    batches: tuple[Batch, ...]
     """Group indices of each step, in training order."""
     tokens: int
     """Non-padding source + target tokens that the whole plan trains on."""
     padded: int
     """The same with padding: `tokens / padded` is the padding efficiency."""
     epochs: float
+    flops: float = 0.0
 
 
-def _epoch(sizes: Sequence[Size], batch_tokens: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
+def plan(
+    sizes: Sequence[Size],
+    batch_tokens: int,
+    unit: Unit,
+    amount: float,
+    seed: int,
+    *,
+    order: Order = "random",
+    difficulty: Sequence[float] = (),
+) -> Plan:
+    """Batches until the budget is met: whole batches, the last of which may pass it by less than one.
+
+    A group larger than `batch_tokens` gets a batch of its own. `sizes` must not be empty. In "random" order
+    no group comes twice before each came once. "easy_first" needs each group's `difficulty`, low is easy, and
+    draws as `_easy_first` says. A budget of flops needs sizes that say theirs.
+    """
+    if unit == "flops" and not all(size.flops > 0 for size in sizes):
+        raise ValueError("a budget of flops needs the flops of every group")
+    rng = np.random.default_rng(seed)
+    chosen: list[Batch] = []
+    spent = dict.fromkeys(("tokens", "steps", "epochs", "flops"), 0.0)
+    padded = groups = 0
+
+    def done() -> float:
+        return spent[unit] / amount
+
+    if order == "easy_first":
+        stream = _easy_first(sizes, batch_tokens, rng, difficulty, done)
+    else:
+        stream = _in_turn(sizes, batch_tokens, rng)
+    for batch in stream:
+        if chosen and spent[unit] >= amount:
+            break
+        chosen.append(batch)
+        groups += len(batch)
+        padded += _padded(batch, sizes)
+        spent["tokens"] += sum(sizes[i].tokens for i in batch)
+        spent["flops"] += sum(sizes[i].flops for i in batch)
+        spent["steps"], spent["epochs"] = len(chosen), groups / len(sizes)
+    return Plan(tuple(chosen), int(spent["tokens"]), padded, spent["epochs"], spent["flops"])
+
+
+def competence(progress: float) -> float:
+    """Share of the groups, the easiest first, that may be drawn at this part of the ramp (0 to 1): the square
+    root of progress x (1 - c0^2) + c0^2, from Platanios et al. (arXiv 1903.09848)."""
+    return min(1.0, math.sqrt(progress * (1 - FIRST_SHARE**2) + FIRST_SHARE**2))
+
+
+def _in_turn(sizes: Sequence[Size], batch_tokens: int, rng: np.random.Generator) -> Iterator[Batch]:
+    """One epoch after another, without end."""
+    while True:
+        yield from _epoch(sizes, batch_tokens, rng)
+
+
+def _easy_first(
+    sizes: Sequence[Size],
+    batch_tokens: int,
+    rng: np.random.Generator,
+    difficulty: Sequence[float],
+    done: Callable[[], float],
+) -> Iterator[Batch]:
+    """Competence-based curriculum: each batch is drawn from the easiest groups alone, as many as `competence`
+    allows at the share of the budget that is `done`, then, from `RAMP` of it on, epoch after epoch of all.
+
+    Whatever the share is, it fills a batch. Groups of one difficulty stand in an order by lot.
+    """
+    lot = {index: place for place, index in enumerate(rng.permutation(len(sizes)).tolist())}
+    values = dict(zip(range(len(sizes)), difficulty, strict=True))
+    easiest = sorted(range(len(sizes)), key=lambda index: (values[index], lot[index]))
+    least = _filling(easiest, sizes, batch_tokens)
+    while done() < RAMP:
+        reach = max(least, math.ceil(competence(done() / RAMP) * len(sizes)))
+        pool = rng.choice(reach, size=min(reach, _POOL * least), replace=False)
+        cut = _cut(_by_length([easiest[place] for place in pool], sizes), sizes, batch_tokens)
+        yield cut[rng.integers(len(cut))]
+    yield from _in_turn(sizes, batch_tokens, rng)
+
+
+def _filling(order: Sequence[int], sizes: Sequence[Size], batch_tokens: int) -> int:
+    """How many groups, in this order, it takes to fill a batch."""
+    first, *_ = _cut(order, sizes, batch_tokens)
+    return len(first)
+
+
+def _epoch(sizes: Sequence[Size], batch_tokens: int, rng: np.random.Generator) -> list[Batch]:
     order = rng.permutation(len(sizes))
-    batches: list[tuple[int, ...]] = []
+    batches: list[Batch] = []
     for start in range(0, len(order), WINDOW):
-        window = sorted(
-            order[start : start + WINDOW].tolist(), key=lambda i: (sizes[i].source, sizes[i].target)
-        )
-        cut = _cut(window, sizes, batch_tokens)
+        cut = _cut(_by_length(order[start : start + WINDOW].tolist(), sizes), sizes, batch_tokens)
         batches.extend(cut[i] for i in rng.permutation(len(cut)))
     return batches
 
 
-def _cut(window: Sequence[int], sizes: Sequence[Size], batch_tokens: int) -> list[tuple[int, ...]]:
-    batches: list[tuple[int, ...]] = []
+def _by_length(indices: Sequence[int], sizes: Sequence[Size]) -> list[int]:
+    return sorted(indices, key=lambda i: (sizes[i].source, sizes[i].target))
+
+
+def _cut(window: Sequence[int], sizes: Sequence[Size], batch_tokens: int) -> list[Batch]:
+    batches: list[Batch] = []
     batch: list[int] = []
     rows = source = target = 0
     for index in window:
@@ -74,28 +173,3 @@ def _cut(window: Sequence[int], sizes: Sequence[Size], batch_tokens: int) -> lis
 def _padded(batch: Sequence[int], sizes: Sequence[Size]) -> int:
     rows = sum(sizes[i].rows for i in batch)
     return rows * (max(sizes[i].source for i in batch) + max(sizes[i].target for i in batch))
-
-
-def plan(
-    sizes: Sequence[Size],
-    batch_tokens: int,
-    unit: Literal["tokens", "steps", "epochs"],
-    amount: float,
-    seed: int,
-) -> Plan:
-    """Batches until the budget is met: whole batches, the last of which may pass it by less than one.
-
-    A group larger than `batch_tokens` gets a batch of its own. `sizes` must not be empty.
-    """
-    rng = np.random.default_rng(seed)
-    chosen: list[tuple[int, ...]] = []
-    tokens = padded = groups = 0
-    while True:
-        for batch in _epoch(sizes, batch_tokens, rng):
-            spent = {"tokens": tokens, "steps": len(chosen), "epochs": groups / len(sizes)}[unit]
-            if chosen and spent >= amount:
-                return Plan(tuple(chosen), tokens, padded, groups / len(sizes))
-            chosen.append(batch)
-            groups += len(batch)
-            tokens += sum(sizes[i].tokens for i in batch)
-            padded += _padded(batch, sizes)

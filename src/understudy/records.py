@@ -32,6 +32,11 @@ def load_completions(folder: Path) -> list[Completion]:
 
 def load_predictions(folder: Path) -> list[Prediction]:
     return [
-        Prediction(row["question_id"], tuple(Written(**part) for part in row["written"]))
+        Prediction(
+            row["question_id"],
+            tuple(Written(**part) for part in row["written"]),
+            row.get("settled"),
+            row.get("share"),
+        )
         for row in _rows(folder / "predictions.jsonl")
     ]

@@ -2,7 +2,8 @@
 
 The optimiser loop, schedules, checkpoints and mixed precision are the Trainer's. Ours are which examples
 share a batch and the objective: a weighted sum over objectives of mean token cross-entropy, which is
-plain fine-tuning with one objective and Distilling Step-by-Step with two.
+plain fine-tuning with one objective and Distilling Step-by-Step with two. A method may bring a learner,
+which trains otherwise on the same plan.
 """
 
 from __future__ import annotations
@@ -11,57 +12,18 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from understudy import batches
 from understudy.errors import TrainingError
-from understudy.roles import LiveStudent, Spec, Student
+from understudy.roles import Learner, Lesson, LiveStudent, Student, TrainSpec
 from understudy.types import Example
+
+if TYPE_CHECKING:
+    from understudy.students._flops import Flops
 
 Progress = Callable[[float, str], None]
 Group = tuple[Mapping[str, Any], ...]
-
-
-class Budget(Spec):
-    """How long to train. "tokens" counts non-padding source + target tokens, which is proportional to
-    FLOPs for students of one size, so methods with short and long targets get equal compute."""
-
-    unit: Literal["tokens", "steps", "epochs"] = "epochs"
-    amount: float = Field(3, gt=0)
-
-    def times(self, share: float) -> Budget:
-        return Budget(unit=self.unit, amount=self.amount * share)
-
-
-class TrainSpec(Spec):
-    """How students are trained. Of a list of learning rates, each method gets the one with the lowest loss
-    on dev, whose questions the teacher then annotates too."""
-
-    budget: Budget = Budget()
-    learning_rate: float | tuple[float, ...] = 3e-4
-    search_share: float = Field(0.25, gt=0, le=1)
-    """Part of the budget that each candidate learning rate is tried with before one is chosen."""
-    batch_tokens: int = Field(4096, gt=0)
-    """Source + target tokens of a batch, padding included."""
-    warmup: float = Field(0.05, ge=0, lt=1)
-    """Share of the steps over which the learning rate rises."""
-    schedule: Literal["linear", "cosine", "constant"] = "cosine"
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    """"muon" for students trained from scratch; checkpoints are fine-tuned with "adamw"."""
-    weight_decay: float = Field(0.01, ge=0)
-    beta2: float = Field(0.999, gt=0, lt=1)
-    """AdamW's memory of squared gradients. Short trainings from scratch learn faster at 0.98."""
-    clip: float = Field(1.0, gt=0)
-    """Largest norm of the gradient."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """"auto" is bf16 where the hardware computes in it, else fp32."""
-    max_source_tokens: int = Field(512, gt=0)
-    max_target_tokens: int = Field(512, gt=0)
-    """Longer examples are left out and counted, never cut: half a rationale teaches to stop half-way."""
-    checkpoints: int = Field(4, ge=0)
-    """How many resumable checkpoints are written during one training; the last one is kept."""
 
 
 def train(
@@ -76,6 +38,9 @@ def train(
     start: Path | None = None,
     dev: Sequence[tuple[Example, ...]] = (),
     related: Sequence[tuple[Example, ...]] = (),
+    order: batches.Order = "random",
+    learner: Learner | None = None,
+    teacher: Path | None = None,
 ) -> dict[str, Any]:
     """Train `student` on `groups` and save it under `folder/model`; continues from a checkpoint there.
 
@@ -84,64 +49,101 @@ def train(
     `related`, the groups of the method's other stages, enter a from-scratch vocabulary: a stage that goes
     on from another's weights must find its own words there.
 
-    Returns learning_rate, steps, epochs, tokens (source + target, without padding), target_tokens,
-    padding_efficiency, parameters, final_loss, dev_loss, examples, too_long (examples left out), seconds
-    (of this call).
+    `order` "easy_first" goes by the difficulty of each group's hardest example. A `learner` trains instead of
+    the plain objective, on the same plan; `teacher` is the folder or hub id of a model that gives it logits.
+
+    Returns learning_rate, steps, epochs, tokens (source + target, without padding), target_tokens, flops (of
+    the student's own training passes), inference_flops (of one generated token), padding_efficiency,
+    parameters, final_loss, dev_loss, examples, too_long (examples left out), seconds (of this call). Raises
+    TrainingError where nothing can be trained so.
     """
     from understudy import trainer
+    from understudy.students._flops import count
 
     started = time.monotonic()
     texts = [t for group in (*groups, *related) for e in group for t in (e.source, f" {e.target}")]
     live = student.load(start) if start else student.create(texts, seed)
-    encoded, too_long = _encode(live, groups, spec)
-    sizes = [_size(group, live.kind) for group in encoded]
-    plan = batches.plan(sizes, spec.batch_tokens, spec.budget.unit, spec.budget.amount, seed)
-    loss = trainer.fit(live, encoded, plan, spec, learning_rate, seed, folder, progress)
+    if learner is not None:
+        _check(learner, live, teacher)
+    encoded, kept = _encode(live, groups, spec)
+    flops = count(live.model)
+    plan = batches.plan(
+        [_size(group, live.kind, flops) for group in encoded],
+        spec.batch_tokens,
+        spec.budget.unit,
+        spec.budget.amount,
+        seed,
+        order=order,
+        difficulty=[max(example.difficulty for example in group) for group in kept],
+    )
+    lesson = Lesson(live, kept, encoded, plan, spec, learning_rate, seed, folder, progress, teacher)
+    if learner is None:
+        loss = trainer.fit(live, encoded, plan, spec, learning_rate, seed, folder, progress)
+    else:
+        loss = learner.fit(lesson)
     dev_loss = trainer.mean_loss(live, _encode(live, dev, spec)[0]) if dev else None
     live.save(folder / "model")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    examples = sum(map(len, encoded))
     return {
         "learning_rate": learning_rate,
         "steps": len(plan.batches),
         "epochs": plan.epochs,
         "tokens": plan.tokens,
         "target_tokens": sum(len(e["target"]) for batch in plan.batches for i in batch for e in encoded[i]),
+        "flops": plan.flops,
+        "inference_flops": flops.generated,
         "padding_efficiency": plan.tokens / plan.padded,
         "parameters": sum(p.numel() for p in live.model.parameters()),
         "final_loss": loss,
         "dev_loss": dev_loss,
-        "examples": sum(map(len, encoded)),
-        "too_long": too_long,
+        "examples": examples,
+        "too_long": sum(map(len, groups)) - examples,
         "seconds": time.monotonic() - started,
     }
 
 
+def _check(learner: Learner, live: LiveStudent, teacher: Path | None) -> None:
+    if live.kind not in learner.ARCHITECTURES:
+        raise TrainingError(
+            f"the learner '{learner.name}' cannot train a {live.kind} student: take one of "
+            f"{', '.join(learner.ARCHITECTURES)}"
+        )
+    if learner.NEEDS_TEACHER and teacher is None:
+        raise TrainingError(
+            f"the learner '{learner.name}' needs a teacher that gives logits: a `student` teacher, or a "
+            "`transformers` one with a folder or hub id"
+        )
+
+
 def _encode(
     live: LiveStudent, groups: Sequence[tuple[Example, ...]], spec: TrainSpec
-) -> tuple[list[Group], int]:
-    """Token ids of every group that fits the limits, and how many examples did not."""
+) -> tuple[list[Group], list[tuple[Example, ...]]]:
+    """Every group that fits the limits, as token ids and as text."""
     rows = iter(live.encode([example for group in groups for example in group]))
-    encoded = [tuple(next(rows) for _ in group) for group in groups]
+    encoded = [(group, tuple(next(rows) for _ in group)) for group in groups]
     fitting = [
-        group
-        for group in encoded
+        (group, row)
+        for group, row in encoded
         if all(
             len(e["source"]) <= spec.max_source_tokens and len(e["target"]) <= spec.max_target_tokens
-            for e in group
+            for e in row
         )
     ]
     if not fitting:
         raise TrainingError(
-            f"none of the {sum(map(len, encoded))} training examples fits {spec.max_source_tokens} source "
+            f"none of the {sum(map(len, groups))} training examples fits {spec.max_source_tokens} source "
             f"and {spec.max_target_tokens} target tokens: raise train.max_source_tokens or "
             "train.max_target_tokens"
         )
-    return fitting, sum(map(len, encoded)) - sum(map(len, fitting))
+    return [row for _, row in fitting], [group for group, _ in fitting]
 
 
-def _size(group: Group, kind: str) -> batches.Size:
+def _size(group: Group, kind: str, flops: Flops | None = None) -> batches.Size:
     tokens = sum(len(e["source"]) + len(e["target"]) for e in group)
+    cost = sum(flops.training(len(e["source"]), len(e["target"])) for e in group) if flops else 0.0
     if kind == "causal":
-        return batches.Size(len(group), max(len(e["source"]) + len(e["target"]) for e in group), 0, tokens)
+        longest = max(len(e["source"]) + len(e["target"]) for e in group)
+        return batches.Size(len(group), longest, 0, tokens, cost)
     source = max(len(e["source"]) for e in group)
-    return batches.Size(len(group), source, max(len(e["target"]) for e in group), tokens)
+    return batches.Size(len(group), source, max(len(e["target"]) for e in group), tokens, cost)

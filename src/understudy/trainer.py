@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,16 @@ from understudy.optimizers import factory
 from understudy.roles import LiveStudent
 
 if TYPE_CHECKING:
-    from understudy.train import Group, Progress, TrainSpec
+    from understudy.roles import TrainSpec
+    from understudy.train import Group, Progress
 
 COMPLETE = "complete"
+
+Rows = Sequence[Mapping[str, Any]]
+Loss = Callable[[Any, dict[str, Any], Rows], torch.Tensor]
+"""A learner's own loss of (model, inputs, rows). `inputs` are what `LiveStudent.collate` made, with `labels`
+and `token_weights`, on the model's device; `rows` are the encoded rows in the order of the batch, each with
+its `group`: the place of its group in the batch."""
 
 
 def objective(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -73,17 +81,19 @@ def fit(
     seed: int,
     folder: Path,
     progress: Progress,
+    loss: Loss | None = None,
 ) -> float:
     """Train `live` in place along `plan`; returns the mean loss of the last tenth of the steps.
 
-    Raises TrainingError as soon as a logged loss is not finite.
+    `loss` stands in for `objective`. Raises TrainingError as soon as a logged loss is not finite.
     """
     trainer = _PlannedTrainer(
         plan=plan,
         model=live.model,
         args=_arguments(spec, plan, learning_rate, seed, folder),
         train_dataset=_Groups(groups),
-        data_collator=_Collator(live),
+        data_collator=_Collator(live, keep_rows=loss is not None),
+        own_loss=loss,
         callbacks=[_Watch(progress)],
         optimizer_cls_and_kwargs=_optimizer(spec, learning_rate),
     )
@@ -189,25 +199,35 @@ class _Planned(Sampler[list[int]]):
         return len(self.plan.batches)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Rows on their way to a loss, in a box that nobody opens to look for tensors."""
+
+    rows: Rows
+
+
 class _Collator:
-    """Groups -> model inputs, labels and token weights."""
+    """Groups -> model inputs, labels and token weights; and the rows themselves, where a loss wants them."""
 
-    def __init__(self, live: LiveStudent) -> None:
+    def __init__(self, live: LiveStudent, keep_rows: bool = False) -> None:
         self.live = live
+        self.keep_rows = keep_rows
 
-    def __call__(self, groups: Sequence[Group]) -> dict[str, torch.Tensor]:
-        rows = [row for group in groups for row in group]
+    def __call__(self, groups: Sequence[Group]) -> dict[str, Any]:
+        rows = [{**row, "group": place} for place, group in enumerate(groups) for row in group]
         tensors = self.live.collate(rows)
-        return {**tensors, "token_weights": token_weights(tensors["labels"], rows)}
+        inputs = {**tensors, "token_weights": token_weights(tensors["labels"], rows)}
+        return {**inputs, "rows": _Kept(rows)} if self.keep_rows else inputs
 
 
 class _PlannedTrainer(Trainer):  # type: ignore[misc]
-    """The Trainer, fed by a plan and trained on `objective`."""
+    """The Trainer, fed by a plan and trained on `objective` or a learner's own loss."""
 
-    def __init__(self, plan: Plan, **arguments: Any) -> None:
+    def __init__(self, plan: Plan, own_loss: Loss | None, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.plan = plan
-        # `objective` is already a mean over the batch.
+        self.own_loss = own_loss
+        # Either loss is already a mean over the batch.
         self.model_accepts_loss_kwargs = False
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -228,6 +248,10 @@ class _PlannedTrainer(Trainer):  # type: ignore[misc]
         num_items_in_batch: Any = None,
     ) -> Any:
         del num_items_in_batch
+        if self.own_loss is not None:
+            kept: _Kept = inputs.pop("rows")
+            loss = self.own_loss(model, inputs, kept.rows)
+            return (loss, {}) if return_outputs else loss
         labels, weights = inputs.pop("labels"), inputs.pop("token_weights")
         outputs = model(**inputs, use_cache=False)
         loss = objective(outputs.logits, labels, weights)

@@ -15,6 +15,9 @@ from typing import Literal
 AnswerForm = Literal["number", "choice", "boolean", "text", "letters", "list"]
 FinishReason = Literal["stop", "length", "content_filter", "error"]
 VerdictName = Literal["correct", "wrong", "no_answer"]
+RationaleKind = Literal["right", "wrong", "hinted", "counterfactual"]
+"""Of a rationale: reaches the gold answer; does not; does, having been shown it because all without were
+wrong; was asked for with a wrong answer shown as the right one, and reaches that."""
 
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -110,6 +113,11 @@ class Completion:
     """The server's whole reply, for the ledger alone, which keeps it and hands out completions without."""
     variant: str = ""
     """"hinted" if the gold answer was shown with the question, so that a right answer proves nothing."""
+    logprob: float | None = None
+    """Sum of the natural log-probabilities of its generated tokens; None where nobody measured it."""
+    cached_tokens: int = 0
+    """Of the prompt's, those that the server says it had in its cache: for the price that the ledger records,
+    which hands out completions without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +128,9 @@ class Rationale:
     sample: int
     text: str
     answer: str
+    """The answer that it reaches: the gold one, unless its kind is "wrong" or "counterfactual"."""
     teacher: str = ""
+    kind: RationaleKind = "right"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +143,12 @@ class Example:
     target: str
     objective: str = "answer"
     weight: float = 1.0
+    cut: int = 0
+    """Character of `target` where its answer part begins; 0 where nobody asks for that."""
+    silent: bool = False
+    """What stands before `cut` is read and bears no loss."""
+    difficulty: float = 0.0
+    """For stages that are trained on easy examples first: any scale, low is easy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +159,24 @@ class Written:
     text: str
     finish_reason: FinishReason
     tokens: int
+    logprob: float | None = None
+    """Sum of the log-probabilities of its tokens, where they were measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A student's whole output on one question; the last stage's text is what the judge reads."""
+    """A student's whole output on one question. The judge reads `settled` where a method makes its answer
+    of what was written, such as by calculating it, and the last stage's text otherwise."""
 
     question_id: str
     written: tuple[Written, ...]
+    settled: str | None = None
+    share: float | None = None
+    """Of the votes, where several predictions voted for this one's answer."""
 
     @property
     def text(self) -> str:
-        return self.written[-1].text
+        return self.written[-1].text if self.settled is None else self.settled
 
     @property
     def tokens(self) -> int:

@@ -2,7 +2,8 @@
 
 Format 2 keeps rows in the order they came, beside an index of keys, so that a commit touches few pages;
 format 1 kept them in the order of their keys. A file of format 1 is rewritten when it is opened, which
-for that moment takes its size again on disk.
+for that moment takes its size again on disk. Format 3 says how likely a completion was, where that was
+measured; a file of format 2 gets the column, which is empty, and nothing is rewritten.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from understudy.errors import StoreError
 
-FORMAT = 2
+FORMAT = 3
 BUSY_SECONDS = 60.0
 _CHECKPOINT_PAGES = 4000
 """Pages of log before it is copied into the file: 16 MB, so that a page is copied once for many commits."""
@@ -29,7 +30,7 @@ CREATE TABLE completions (
   question_id TEXT NOT NULL, text TEXT NOT NULL, reasoning TEXT NOT NULL, finish_reason TEXT NOT NULL,
   error TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, usd REAL,
   latency_s REAL NOT NULL, attempts INTEGER NOT NULL, created TEXT NOT NULL, run TEXT NOT NULL,
-  raw INTEGER REFERENCES replies(id)
+  raw INTEGER REFERENCES replies(id), logprob REAL
 );
 """
 _FROM_1 = """
@@ -39,11 +40,12 @@ ALTER TABLE completions RENAME TO old_completions;
 INSERT INTO prompts SELECT hash, messages FROM old_prompts;
 INSERT INTO completions
   SELECT key, endpoint, model, revision, prompt, sampling, sample, question_id, text, reasoning,
-    finish_reason, error, prompt_tokens, completion_tokens, NULL, 0, 1, created, run, NULL
+    finish_reason, error, prompt_tokens, completion_tokens, NULL, 0, 1, created, run, NULL, NULL
   FROM old_completions ORDER BY created;
 DROP TABLE old_completions;
 DROP TABLE old_prompts;
 """
+_FROM_2 = "ALTER TABLE completions ADD COLUMN logprob REAL"
 _SENTENCES = {
     "SQLITE_FULL": "the disk that holds the ledger {path} is full; free some space and run again",
     "SQLITE_BUSY": "the ledger {path} is held by another process; wait for it to end and run again",
@@ -122,9 +124,10 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         return
     with transaction(db):
         # Another process may have been quicker, so look again with the lock held.
-        if _format(db, path) == FORMAT:
+        version = _format(db, path)
+        if version == FORMAT:
             return
-        for statement in _upgrade(db, path).split(";"):
+        for statement in _upgrade(db, path, version).split(";"):
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {FORMAT}")
 
@@ -138,10 +141,12 @@ def _format(db: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _upgrade(db: sqlite3.Connection, path: Path) -> str:
+def _upgrade(db: sqlite3.Connection, path: Path, version: int) -> str:
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables == {"prompts", "completions"}:
         return _FROM_1.format(schema=SCHEMA)
+    if version == 2 and tables == {"prompts", "replies", "completions"}:
+        return _FROM_2
     if tables:
         raise StoreError(f"{path} is not a ledger; move it away and run again")
     return SCHEMA

@@ -189,4 +189,5 @@ def _handed_out(said: Completion) -> Completion:
         latency_s=0.0,
         attempts=1,
         raw="",
+        cached_tokens=0,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,8 +19,8 @@ LOOKUP = 500
 _LEVEL = 1
 """Of compression: a higher one saves a tenth of the space and takes twice the time."""
 
-_ANSWER = "sample, text, finish_reason, prompt_tokens, completion_tokens, reasoning, error"
-_INSERT = f"INSERT OR IGNORE INTO completions VALUES ({','.join('?' * 20)})"  # noqa: S608
+_ANSWER = "sample, text, finish_reason, prompt_tokens, completion_tokens, reasoning, error, logprob"
+_INSERT = f"INSERT OR IGNORE INTO completions VALUES ({','.join('?' * 21)})"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,10 @@ def stored(db: sqlite3.Connection, keys: Sequence[str]) -> set[str]:
 
 def answers(db: sqlite3.Connection, keys: Sequence[str]) -> dict[str, Completion]:
     """What was answered, by key, without a question id and without how the reply came."""
-    return {key: Completion("", *fields) for key, *fields in _found(db, f"key, {_ANSWER}", keys)}
+    return {
+        key: replace(Completion("", *fields), logprob=logprob)
+        for key, *fields, logprob in _found(db, f"key, {_ANSWER}", keys)
+    }
 
 
 def unpack(body: bytes) -> str:
@@ -86,7 +89,7 @@ def _row(record: Record, now: str, raw: int | None) -> tuple[object, ...]:
         *(record.key, who.endpoint, who.model, who.revision, record.prompt, record.sampling),
         *(said.sample, said.question_id, whole(said.text), whole(said.reasoning), said.finish_reason),
         *(whole(said.error), said.prompt_tokens, said.completion_tokens, record.usd),
-        *(said.latency_s, said.attempts, record.created or now, record.run, raw),
+        *(said.latency_s, said.attempts, record.created or now, record.run, raw, said.logprob),
     )
 
 

@@ -16,7 +16,7 @@ from understudy.streams import windows
 _ROWS = 1000
 """Rows of a Parquet row group, and of what is in memory."""
 _NUMBERS = ("sample", "prompt_tokens", "completion_tokens", "attempts")
-_FRACTIONS = ("usd", "latency_s")
+_FRACTIONS = ("usd", "latency_s", "logprob")
 
 
 def write_lines(entries: Iterable[Entry], stream: IO[str]) -> int:

@@ -113,6 +113,7 @@ def _record(found: Found, origin: Origin, numbered: Counter[tuple[Identity, str,
 def _completion(found: Found, sample: int) -> Completion:
     rest = found.rest
     finish = rest.get("finish_reason")
+    logprob = rest.get("logprob")
     question = rest.get("question_id") or Question(found.messages[-1][1], "").id
     return Completion(
         question_id=str(question),
@@ -126,6 +127,7 @@ def _completion(found: Found, sample: int) -> Completion:
         latency_s=float(rest.get("latency_s") or 0),
         attempts=int(rest.get("attempts") or 1),
         raw=str(rest.get("raw") or ""),
+        logprob=None if logprob is None else float(logprob),
     )
 
 

@@ -22,7 +22,7 @@ Entry = dict[str, Any]
 COLUMNS = (
     *("key", "endpoint", "model", "revision", "messages", "sampling", "sample", "question_id", "text"),
     *("reasoning", "finish_reason", "error", "prompt_tokens", "completion_tokens", "usd", "latency_s"),
-    *("attempts", "created", "run", "raw"),
+    *("attempts", "created", "run", "logprob", "raw"),
 )
 _KEY = re.compile(r"[0-9a-f]{6,64}")
 _SUMMARY = """
@@ -33,7 +33,8 @@ FROM completions WHERE {where} GROUP BY endpoint, model ORDER BY endpoint, model
 """
 _ENTRIES = """
 SELECT key, endpoint, model, revision, messages, sampling, sample, question_id, text, reasoning,
-  finish_reason, error, prompt_tokens, completion_tokens, usd, latency_s, attempts, created, run, body
+  finish_reason, error, prompt_tokens, completion_tokens, usd, latency_s, attempts, created, run, logprob,
+  body
 FROM completions JOIN prompts ON prompt = hash LEFT JOIN replies ON raw = id
 WHERE {where} ORDER BY completions.rowid
 """

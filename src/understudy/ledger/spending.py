@@ -20,7 +20,8 @@ _IMPORTED = "import"
 """The run that imported generations are filed under: nobody paid for them here."""
 _SUM = """
 SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens), TOTAL(usd),
-  TOTAL((usd IS NULL) * prompt_tokens), TOTAL((usd IS NULL) * completion_tokens)
+  TOTAL((usd IS NULL) * prompt_tokens), TOTAL((usd IS NULL) * completion_tokens),
+  TOTAL(completion_tokens = 0 AND finish_reason <> 'error' AND (text <> '' OR reasoning <> ''))
 FROM completions WHERE run <> ? AND {where}
 """
 
@@ -35,12 +36,14 @@ class Spending:
     usd: float
     unpriced_prompt_tokens: int
     unpriced_completion_tokens: int
+    uncounted: int
+    """Completions with a text whose server did not say how many tokens it took."""
 
 
 def spending(path: Path, selection: Selection | None = None) -> Spending:
     """What the selected completions have cost, imported ones apart; nothing where there is no ledger yet."""
     if not path.exists():
-        return Spending(0, 0, 0, 0.0, 0, 0)
+        return Spending(0, 0, 0, 0.0, 0, 0, 0)
     where, values = (selection or Selection()).where()
     with sentences(path), closing(existing(path)) as db:
         count, prompt, completion, usd, *unpriced = db.execute(

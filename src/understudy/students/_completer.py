@@ -14,7 +14,11 @@ Row = tuple[int, int, int]
 
 
 class StudentCompleter:
-    """Answers the last message of every request, in length-sorted batches of `batch_tokens`."""
+    """Answers the last message of every request, in length-sorted batches of `batch_tokens`.
+
+    Where the last message is the assistant's, it is what the answer begins with, and the message before it
+    is what is answered: the completion goes on from there and does not repeat it.
+    """
 
     def __init__(self, live: LiveStudent, identity: Identity, batch_tokens: int) -> None:
         import torch
@@ -28,7 +32,8 @@ class StudentCompleter:
     def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
         first = 0
         for window in windows(requests):
-            lengths = self._live.source_tokens([request.messages[-1].content for request in window])
+            read = [" ".join(filter(None, _asked(request))) for request in window]
+            lengths = self._live.source_tokens(read)
             rows = [(p, sample, lengths[p]) for p, request in enumerate(window) for sample in request.samples]
             for batch in self._batches(rows, sampling.max_tokens):
                 said = self._say(batch, [window[position] for position, _, _ in batch], sampling)
@@ -42,7 +47,8 @@ class StudentCompleter:
 
         if sampling.temperature > 0:
             torch.manual_seed(_seed(sampling, asked, batch))
-        texts = self._live.generate([request.messages[-1].content for request in asked], sampling)
+        sources, prefixes = zip(*map(_asked, asked), strict=True)
+        texts = self._live.generate(sources, sampling, prefixes)
         for (_, sample, _), request, text in zip(batch, asked, texts, strict=True):
             yield Completion(
                 question_id=request.question.id,
@@ -51,6 +57,7 @@ class StudentCompleter:
                 finish_reason=text.finish_reason,
                 prompt_tokens=text.source_tokens,
                 completion_tokens=text.tokens,
+                logprob=text.logprob,
             )
 
     def _batches(self, rows: Sequence[Row], new_tokens: int) -> Iterator[list[Row]]:
@@ -66,6 +73,12 @@ class StudentCompleter:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _asked(request: Request) -> tuple[str, str]:
+    """The source, and what the answer begins with."""
+    *before, last = request.messages
+    return (before[-1].content, last.content) if last.role == "assistant" else (last.content, "")
 
 
 def _seed(sampling: Sampling, asked: Sequence[Request], batch: Sequence[Row]) -> int:

@@ -6,6 +6,8 @@ decoder's labels are already shifted by one, an encoder-decoder's decoder inputs
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -60,16 +62,35 @@ def end_ids(model: Any, tokenizer: Any) -> set[int]:
 
 
 def read_back(
-    tokenizer: Any, new: Sequence[int], ends: set[int], source_tokens: int, stops: Sequence[str]
+    tokenizer: Any,
+    new: Sequence[int],
+    ends: set[int],
+    source_tokens: int,
+    stops: Sequence[str],
+    logprobs: Sequence[float] = (),
 ) -> Generated:
-    """Generated ids -> text before the end of text or the first stop string; "length" if neither came."""
+    """Generated ids -> text before the end of text or the first stop string; "length" if neither came.
+
+    `logprobs` are those of `new`, if they were measured. Tokens count, and so do their log-probabilities, up
+    to and with the end of text, or the token that completes the stop string.
+    """
     end = next((i for i, token in enumerate(new) if token in ends), None)
-    text = tokenizer.decode(list(new if end is None else new[:end]), skip_special_tokens=True)
-    places = [at for at in (text.find(stop) for stop in stops if stop) if at >= 0]
+    tokens = len(new) if end is None else end + 1
+    text = tokenizer.decode(list(new[:end]), skip_special_tokens=True)
+    sought = [stop for stop in stops if stop]
+    places = [at for at in (text.find(stop) for stop in sought) if at >= 0]
+    reason: FinishReason = "length" if end is None and not places else "stop"
     if places:
         text = text[: min(places)]
-    reason: FinishReason = "length" if end is None and not places else "stop"
-    return Generated(text.strip(), reason, source_tokens, len(new) if end is None else end + 1)
+
+        def stopped(length: int) -> bool:
+            begun = tokenizer.decode(list(new[:length]), skip_special_tokens=True)
+            return any(stop in begun for stop in sought)
+
+        tokens = bisect_left(range(tokens), True, key=stopped)
+    total = math.fsum(logprobs[:tokens])
+    measured = len(logprobs) > 0 and math.isfinite(total)
+    return Generated(text.strip(), reason, source_tokens, tokens, total if measured else None)
 
 
 def plain_generation(model: Any, ends: set[int], pad: int) -> Any:

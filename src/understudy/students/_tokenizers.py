@@ -85,6 +85,11 @@ class Codec(Protocol):
 
     def targets(self, texts: Sequence[str]) -> list[list[int]]: ...
 
+    def begun(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids that targets which begin so begin with, without an end of text. Spaces at the end of a text
+        are left out, for they belong to the token that comes next; an empty text has no ids."""
+        ...
+
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str: ...
 
 
@@ -103,6 +108,10 @@ class Closed:
         return [row if row and row[-1] == end else [*row, end] for row in rows]
 
     targets = sources
+
+    def begun(self, texts: Sequence[str]) -> list[list[int]]:
+        rows = self.targets([text.rstrip(" ") for text in texts])
+        return [row[:-1] if text.strip(" ") else [] for text, row in zip(texts, rows, strict=True)]
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """Some checkpoints ask for " ," to become "," when decoded, which no text means."""
@@ -128,6 +137,10 @@ class Continued:
         end = closing_id(self.tokenizer)
         rows = self.tokenizer([f" {text}" for text in texts], add_special_tokens=False)["input_ids"]
         return [[*row, end] for row in rows]
+
+    def begun(self, texts: Sequence[str]) -> list[list[int]]:
+        rows = self.targets([text.rstrip(" ") for text in texts])
+        return [row[:-1] if text.strip(" ") else [] for text, row in zip(texts, rows, strict=True)]
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from understudy.roles import Generated
-from understudy.students import _live
+from understudy.students import _encoding, _live
 from understudy.students._shapes import CAUSAL, ROPE_THETA
 from understudy.students._spec import Origin
 from understudy.students._tokenizers import Continued, make_tokenizer
@@ -78,12 +78,7 @@ class LiveCausal:
         model.generation_config = _live.plain_generation(model, self.ends, self.pad)
 
     def encode(self, examples: Sequence[Example]) -> list[Mapping[str, Any]]:
-        sources = self.codec.sources([example.source for example in examples])
-        targets = self.codec.targets([example.target for example in examples])
-        return [
-            {"source": source, "target": target, "objective": e.objective, "weight": e.weight}
-            for e, source, target in zip(examples, sources, targets, strict=True)
-        ]
+        return _encoding.encode(self.codec, examples)
 
     def collate(self, encoded: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """`input_ids` and `labels` of shape (rows, longest - 1): labels are shifted already.
@@ -91,30 +86,25 @@ class LiveCausal:
         Padding is on the right, where causal attention never looks, so no mask is needed.
         """
         inputs = [[*row["source"], *row["target"]][:-1] for row in encoded]
-        labels = [[_live.IGNORED] * (len(row["source"]) - 1) + row["target"] for row in encoded]
+        labels = [[_live.IGNORED] * (len(row["source"]) - 1) + _encoding.labels(row) for row in encoded]
         return {"input_ids": _live.pad(inputs, self.pad), "labels": _live.pad(labels, _live.IGNORED)}
 
     def source_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(row) for row in self.codec.sources(texts)]
 
-    def generate(self, sources: Sequence[str], sampling: Sampling) -> list[Generated]:
-        """Continue every source in one batch, padded on the left."""
-        rows = [row or [self.pad] for row in self.codec.sources(sources)]
+    def generate(
+        self, sources: Sequence[str], sampling: Sampling, prefixes: Sequence[str] | None = None
+    ) -> list[Generated]:
+        """Continue every source, and its prefix, in one batch, padded on the left."""
+        from understudy.students._writing import write
+
+        begun = self.codec.begun(prefixes or [""] * len(sources))
+        pairs = zip(self.codec.sources(sources), begun, strict=True)
+        rows = [[*source, *prefix] or [self.pad] for source, prefix in pairs]
         ids = _live.pad(rows, self.pad, left=True)
         mask = _live.pad([[1] * len(row) for row in rows], 0, left=True)
-        device = next(self.model.parameters()).device
-        with _live.inference(self.model):
-            out = self.model.generate(
-                input_ids=ids.to(device),
-                attention_mask=mask.to(device),
-                pad_token_id=self.pad,
-                eos_token_id=sorted(self.ends),
-                **_live.generation_settings(sampling.temperature, sampling.top_p, sampling.max_tokens),
-            )
-        return [
-            _live.read_back(self.codec, new, self.ends, len(row), sampling.stop)
-            for row, new in zip(rows, out[:, ids.shape[1] :].tolist(), strict=True)
-        ]
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        return write(self, inputs, ids.shape[1], [len(row) for row in rows], sampling)
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from understudy.errors import TrainingError
 from understudy.roles import Generated
-from understudy.students import _escape, _live
+from understudy.students import _encoding, _escape, _live
 from understudy.students._shapes import SEQ2SEQ
 from understudy.students._spec import Origin
 from understudy.students._tokenizers import Closed, given_tokenizer, make_tokenizer
@@ -103,12 +103,7 @@ class LiveSeq2Seq:
         model.generation_config = _live.plain_generation(model, self.ends, self.pad)
 
     def encode(self, examples: Sequence[Example]) -> list[Mapping[str, Any]]:
-        sources = self.codec.sources([example.source for example in examples])
-        targets = self.codec.targets([example.target for example in examples])
-        return [
-            {"source": source, "target": target, "objective": e.objective, "weight": e.weight}
-            for e, source, target in zip(examples, sources, targets, strict=True)
-        ]
+        return _encoding.encode(self.codec, examples)
 
     def collate(self, encoded: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Inputs and mask of shape (rows, longest source); `decoder_input_ids` and `labels` of shape
@@ -120,29 +115,51 @@ class LiveSeq2Seq:
             "input_ids": _live.pad(sources, self.pad),
             "attention_mask": _live.pad([[1] * len(row) for row in sources], 0),
             "decoder_input_ids": _live.pad([[start, *row[:-1]] for row in targets], self.pad),
-            "labels": _live.pad(targets, _live.IGNORED),
+            "labels": _live.pad([_encoding.labels(row) for row in encoded], _live.IGNORED),
         }
 
     def source_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(row) for row in self.codec.sources(texts)]
 
-    def generate(self, sources: Sequence[str], sampling: Sampling) -> list[Generated]:
-        """Answer every source in one batch."""
+    def generate(
+        self, sources: Sequence[str], sampling: Sampling, prefixes: Sequence[str] | None = None
+    ) -> list[Generated]:
+        """Answer every source in one batch, or, where prefixes need it, in one for each of their lengths."""
         rows = self.codec.sources(sources)
-        device = next(self.model.parameters()).device
-        with _live.inference(self.model):
-            out = self.model.generate(
-                input_ids=_live.pad(rows, self.pad).to(device),
-                attention_mask=_live.pad([[1] * len(row) for row in rows], 0).to(device),
-                pad_token_id=self.pad,
-                eos_token_id=sorted(self.ends),
-                **_live.generation_settings(sampling.temperature, sampling.top_p, sampling.max_tokens),
-            )
-        # The first generated position holds the decoder's start token.
-        return [
-            _live.read_back(self.codec, new, self.ends, len(row), sampling.stop)
-            for row, new in zip(rows, out[:, 1:].tolist(), strict=True)
-        ]
+        begun = self.codec.begun(prefixes or [""] * len(sources))
+        answers: dict[int, Generated] = {}
+        for together in self._together([len(prefix) for prefix in begun]):
+            written = self._write([rows[at] for at in together], [begun[at] for at in together], sampling)
+            answers |= zip(together, written, strict=True)
+        return [answers[at] for at in range(len(rows))]
+
+    def _together(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Rows that may share a batch. Where positions are relative, as T5's are, a shorter prefix can be
+        moved to the right by padding; elsewhere that would change what it means."""
+        everyone = list(range(len(lengths)))
+        relative = "relative_attention_num_buckets" in self.model.config.to_dict()
+        if relative or len(set(lengths)) == 1:
+            return [everyone]
+        return [[at for at in everyone if lengths[at] == length] for length in sorted(set(lengths))]
+
+    def _write(
+        self, rows: Sequence[list[int]], begun: Sequence[list[int]], sampling: Sampling
+    ) -> list[Generated]:
+        from understudy.students._writing import write
+
+        start = self.model.config.decoder_start_token_id
+        # Padded with the start token: `generate` would put one before a row that begins with anything else.
+        decoder = _live.pad([[start, *prefix] for prefix in begun], start, left=True)
+        inputs = {
+            "input_ids": _live.pad(rows, self.pad),
+            "attention_mask": _live.pad([[1] * len(row) for row in rows], 0),
+            "decoder_input_ids": decoder,
+        }
+        if any(len(prefix) + 1 < decoder.shape[1] for prefix in begun):
+            ones = [[1] * (len(prefix) + 1) for prefix in begun]
+            inputs["decoder_attention_mask"] = _live.pad(ones, 0, left=True)
+        read = [len(row) + len(prefix) for row, prefix in zip(rows, begun, strict=True)]
+        return write(self, inputs, decoder.shape[1], read, sampling)
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
