@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,11 @@ from understudy import catalogue, shelves
 from understudy.answers import canonical, judge, write
 from understudy.errors import DataError, RecipeError, UnderstudyError
 from understudy.recipe import parse_recipe
-from understudy.roles import Completer, Method, Metric, Source, Student, Task, Teacher
+from understudy.roles import Completer, Method, Metric, Source, Stage, Student, Task, Teacher
 from understudy.types import (
     AnswerForm,
     Example,
+    Exemplar,
     Judged,
     Message,
     Prediction,
@@ -122,73 +123,128 @@ def test_a_generated_task_makes_distinct_questions_that_its_judge_can_read(name:
 # ---------------------------------------------------------------- methods
 
 
-def method_of(name: str) -> Method:
-    method = shelves.load("methods", name)()
+def toy(form: AnswerForm) -> Task:
+    """A task of that form, for methods that take their exemplars and form from one."""
+    question = QUESTIONS[form]
+    shown = Exemplar("What is shown?", "Look at it.", question.answer, question.choices)
+    return Task("toy", "Toy", form, ("train",), lambda split, source: [], (shown,), "Apache-2.0", "")
+
+
+def method_of(name: str, form: AnswerForm = "number") -> Method:
+    method = shelves.load("methods", name)().for_task(toy(form))
     assert isinstance(method, Method)
     return method
 
 
-def written_before(method: Method, stage: str, rationale: Rationale, form: AnswerForm) -> dict[str, str]:
-    """What the stages before `stage` would write if they were perfect."""
-    final = write(rationale.answer, form)
-    texts = {"rationale": rationale.text, "answer": final, "both": f"{rationale.text} {final}"}
-    before = itertools.takewhile(lambda earlier: earlier.name != stage, method.stages())
-    return {earlier.name: texts[earlier.writes] for earlier in before}
+def wanted(method: Method, rationale: Rationale) -> list[Rationale]:
+    """The rationale, and one of each other kind that the method asks for."""
+    others = enumerate(sorted(method.wants() - {"right"}), 1)
+    return [rationale, *(Rationale(rationale.question_id, n, "Or so.", "C", kind=kind) for n, kind in others)]
+
+
+def groups_of(
+    method: Method, stage: Stage, question: Question, rationales: Sequence[Rationale], form: AnswerForm
+) -> list[tuple[Example, ...]]:
+    """What the student that writes the stage's text was trained on."""
+    return method.examples(stage.uses or stage.name, question, rationales, form)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_has_stages_that_share_one_budget(name: str) -> None:
     method = method_of(name)
     stages = method.stages()
+    names = [stage.name for stage in stages]
     assert method.name == name
-    assert stages
-    assert len({stage.name for stage in stages}) == len(stages)
+    assert len(set(names)) == len(names)
     assert {stage.writes for stage in stages} <= {"answer", "rationale", "both"}
-    assert all(stage.share > 0 for stage in stages)
-    assert sum(stage.share for stage in stages) == pytest.approx(1)
-    assert stages[-1].writes != "rationale", "the judge reads what the last stage writes"
+    trained = [stage for stage in stages if stage.trained]
+    assert all(stage.share > 0 for stage in trained)
+    assert sum(stage.share for stage in trained) == pytest.approx(1 if trained else 0)
+    assert all(stage.share == 0 for stage in stages if not stage.trained)
+    for place, stage in enumerate(stages):
+        earlier = [other.name for other in stages[:place] if other.trained]
+        assert not (stage.uses or stage.start_from) or (stage.uses or stage.start_from) in earlier
+        assert not (stage.uses and stage.start_from), "whose weights?"
+        assert stage.by == "student" or not (stage.uses or stage.start_from)
+        assert stage.reads == "teacher" or any(other.writes == "rationale" for other in stages[:place])
+    asked = [stage for stage in stages if stage.asked]
+    assert asked
+    assert asked[-1].writes != "rationale", "the judge reads what the last stage writes"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_says_what_it_needs(name: str) -> None:
+    method = method_of(name)
+    assert method.wants() <= {"right", "wrong", "hinted", "counterfactual"}
+    assert all(method.learner(stage.name) is None for stage in method.stages() if not stage.trained)
+    assert (type(method).tune is not Method.tune) == method.TUNED
+    assert json.loads(json.dumps(method.model_dump(mode="json"))) == method.model_dump(mode="json")
+    assert shelves.load("methods", name)(**method.model_dump(mode="json")) == method
 
 
 @pytest.mark.parametrize("form", QUESTIONS)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_trains_on_what_it_asks_and_ends_with_the_gold_answer(name: str, form: AnswerForm) -> None:
-    method, question, rationale = method_of(name), QUESTIONS[form], RATIONALES[form]
+    """What every stage writes if each student says what it was taught, and what is judged in the end."""
+    method, question, rationale = method_of(name, form), QUESTIONS[form], RATIONALES[form]
+    final = write(rationale.answer, form)
+    perfect = {"answer": final, "rationale": rationale.text, "both": f"{rationale.text} {final}"}
+    said: list[Written] = []
     for stage in method.stages():
-        groups = method.examples(stage.name, question, [rationale], form)
-        source = method.prompt(stage.name, question, written_before(method, stage.name, rationale, form))
-        assert groups
+        groups = groups_of(method, stage, question, wanted(method, rationale), form)
+        assert bool(groups) == (stage.by == "student"), "who is trained has examples, and nobody else"
+        assert not method.examples(stage.name, question, wanted(method, rationale), form) or stage.trained
         for group in groups:
             assert all(example.question_id == question.id for example in group)
             assert all(example.source and example.target for example in group)
-            assert all(example.weight > 0 for example in group)
+            assert any(example.weight > 0 for example in group)
+            assert all(0 <= example.cut < len(example.target) for example in group)
+        source = method.prompt(stage.name, question, {part.stage: part.text for part in said})
+        if source is None:
+            continue
+        assert source.strip() == source
+        text = perfect[stage.writes]
+        if stage.by == "student":
             assert "\n" not in source, "T5's tokenizer has no newline"
-            asked = [example.target for example in group if example.source == source]
-            assert len(asked) == 1, "exactly one example of a group is the question as it is asked"
-            if stage.writes != "rationale":
-                assert judge(asked[0], question.answer, form, question.choices).name == "correct"
-            if stage.writes != "answer":
-                assert rationale.text in asked[0]
+            # What has no weight is there to be avoided.
+            taught = {e.target for group in groups for e in group if e.source == source and e.weight > 0}
+            assert len(taught) == 1, "exactly one thing is taught for the question as it is asked"
+            (text,) = taught
+        if stage.asked:
+            for end in stage.stop:
+                text = text.partition(end)[0].strip()
+            said.append(Written(stage.name, text, "stop", 1))
+    assert said
+    settled = method.settle(question, said, form, {})
+    assert settled.question_id == question.id
+    assert judge(settled.text, question.answer, form, question.choices).name == "correct"
+    if any(stage.writes != "answer" for stage in method.stages() if stage.asked):
+        assert set(rationale.text.split()) <= set(" ".join(part.text for part in said).split())
 
 
 @pytest.mark.parametrize("form", QUESTIONS)
 @pytest.mark.parametrize("name", METHODS)
-def test_the_first_prompt_of_a_method_does_not_give_the_answer_away(name: str, form: AnswerForm) -> None:
-    method, question = method_of(name), QUESTIONS[form]
+def test_no_prompt_of_a_method_gives_the_answer_away(name: str, form: AnswerForm) -> None:
+    method, question = method_of(name, form), QUESTIONS[form]
     other = Question(question.text, "A" if form == "choice" else "no", question.choices)
-    first = method.stages()[0].name
-    assert method.prompt(first, question, {}) == method.prompt(first, other, {})
+    written: dict[str, str] = {}
+    for stage in method.stages():
+        prompt = method.prompt(stage.name, question, written)
+        assert prompt == method.prompt(stage.name, other, written)
+        assert question.rationale not in (prompt or "")
+        written[stage.name] = "It is so."
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_uses_every_rationale_or_none(name: str) -> None:
+def test_a_method_makes_of_many_rationales_no_more_groups_than_there_are(name: str) -> None:
     method, question = method_of(name), QUESTIONS["number"]
-    several = [Rationale(question.id, i, f"{i} + 3 = 5, or so.", "5") for i in range(3)]
+    right = [Rationale(question.id, i, f"{i} + 3 = 5, or so.", "5") for i in range(3)]
+    several = [*right, *wanted(method, RATIONALES["number"])[1:]]
     for stage in method.stages():
-        groups = method.examples(stage.name, question, several, "number")
-        targets = " ".join(example.target + example.source for group in groups for example in group)
-        used = [rationale.text in targets for rationale in several]
-        assert all(used) or not any(used)
-        assert len(groups) == (3 if any(used) else len(groups))
+        if stage.trained:
+            groups = method.examples(stage.name, question, several, "number")
+            assert 0 < len(groups) <= len(several)
+            assert method.examples(stage.name, question, several, "number") == groups
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -225,7 +281,8 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", STUDENTS)
 def test_a_student_learns_four_examples_by_heart(name: str, tmp_path: Path, one_thread: None) -> None:
-    from understudy.train import Budget, TrainSpec, train
+    from understudy.roles import Budget, TrainSpec
+    from understudy.train import train
 
     student = shelves.load("students", name)(config="tiny")
     assert isinstance(student, Student)
@@ -525,5 +582,5 @@ def test_a_new_task_and_a_new_method_are_one_file_each(tmp_path: Path) -> None:
     assert held.returncode == 0, held.stdout
     passed = re.search(r"(\d+) passed", held.stdout)
     assert passed
-    about_a_task, about_a_method, about_a_method_by_form = 4, 3, 2
+    about_a_task, about_a_method, about_a_method_by_form = 4, 4, 2
     assert int(passed.group(1)) == about_a_task + about_a_method + about_a_method_by_form * len(QUESTIONS)

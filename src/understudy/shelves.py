@@ -15,7 +15,7 @@ from typing import Any
 
 from understudy.errors import RecipeError
 
-SHELVES = ("tasks", "teachers", "methods", "students", "metrics")
+SHELVES = ("tasks", "teachers", "methods", "learners", "students", "metrics", "probes")
 
 
 def names(shelf: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ trained this way can itself be asked as a teacher.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from understudy.answers import write
 from understudy.prompts import render
@@ -21,6 +21,7 @@ class SingleStage(Method):
     """Fine-tuning on the rationale followed by the answer it reaches."""
 
     name: Literal["single_stage"] = "single_stage"
+    SOURCE: ClassVar[str] = "Magister et al., Teaching Small Language Models to Reason, arXiv 2212.08410"
 
     def stages(self) -> tuple[Stage, ...]:
         return (Stage("rationale", writes="both"),)

@@ -7,7 +7,7 @@ two mean token losses. Only `predict:` is asked at test time, so an answer costs
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ class StepByStep(Method):
     """Multi-task fine-tuning: (1 - rationale_weight) x answer loss + rationale_weight x rationale loss."""
 
     name: Literal["step_by_step"] = "step_by_step"
+    SOURCE: ClassVar[str] = "Hsieh et al., Distilling Step-by-Step, arXiv 2305.02301"
     rationale_weight: float = Field(0.5, gt=0, lt=1)
 
     def stages(self) -> tuple[Stage, ...]:
