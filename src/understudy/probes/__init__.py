@@ -1,0 +1,1 @@
+"""Shelf of probes: one file each, exactly one public name in it."""
