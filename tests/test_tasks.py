@@ -23,7 +23,7 @@ from understudy.errors import DataError
 from understudy.roles import Source, Task
 from understudy.types import Question
 
-GENERATED = ("arithmetic", "coin_flip", "last_letters")
+GENERATED = tuple(name for name in shelves.names("tasks") if shelves.load("tasks", name).generated)
 PUBLISHED = tuple(name for name in shelves.names("tasks") if name not in (*GENERATED, "jsonl"))
 
 

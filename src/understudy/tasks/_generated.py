@@ -33,3 +33,8 @@ def stream(task: str, split: str, seed: int) -> random.Random:
 def bucket(key: str, of: int) -> int:
     """A number in [0, of) that only `key` decides: who shares no bucket shares no key."""
     return int.from_bytes(hashlib.sha256(key.encode("utf-8")).digest()[:8], "big") % of
+
+
+BUCKETS = {"dev": range(2), "test": range(2, 6), "train": range(6, 20)}
+"""Of 20 buckets of questions, those of each split whose questions are alike. Splits of other lengths cannot
+meet them."""
