@@ -185,6 +185,17 @@ def test_temperatures_and_styles_follow_the_sample(tmp_path: Path) -> None:
     assert "step by step" not in streams[0][1][0].messages[0].content
 
 
+def test_each_sample_is_asked_for_under_its_own_instructions(tmp_path: Path) -> None:
+    systems = ("Be brief.", "Check each step.", "")
+    ((_, requests),) = job(PolicySpec(n=5), system=systems).requests()
+    told: dict[tuple[int, ...], str] = {}
+    for request in requests:
+        first, *rest = request.messages
+        told[request.samples] = first.content if rest else ""
+        assert request.messages[-1].role == "user"
+    assert told == {(2,): "", (0, 3): "Be brief.", (1, 4): "Check each step."}
+
+
 def test_an_estimate_is_made_of_all_there_may_be(tmp_path: Path) -> None:
     ((sampling, requests),) = job(PolicySpec(n=4, until_correct=1)).requests()
     assert sampling == Sampling(0.7, max_tokens=100)

@@ -39,7 +39,7 @@ from understudy.teachers.vllm import VLLM
 from understudy.types import Completion, Question, Sampling
 
 ANNOTATED = ("data", "annotate")
-UNKNOWN: dict[str, Any] = {"price": None, "teacher": {"name": "openai", "model": "adder"}}
+UNKNOWN: dict[str, Any] = {"prices": [], "teacher": {"name": "openai", "model": "adder"}}
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_a_machine_of_ones_own_costs_nothing_unless_the_recipe_says_so(endpoint:
 
 def test_a_rented_machine_has_the_price_of_the_recipe() -> None:
     spec = VLLM(model="some/model")
-    how = {"teacher": spec.model_dump(mode="json"), "price": {"input": 1, "output": 1}}
+    how = {"prices": [["vllm", "some/model", {"input": 1, "output": 1}]]}
     assert not is_free(spec.identity(), how)
     price = price_of_teacher(spec, how)
     assert price is not None
@@ -204,11 +204,12 @@ def test_a_rented_machine_has_the_price_of_the_recipe() -> None:
 
 def test_the_recipes_price_is_the_teachers_and_no_readers() -> None:
     teacher, reader = OpenAI(model="adder", base_url="http://a/v1"), OpenAI(model="gpt-4o-mini-2024-07-18")
-    how = {"teacher": teacher.model_dump(mode="json"), "price": {"input": 100, "output": 100}}
+    who = teacher.identity()
+    how = {"prices": [[who.endpoint, who.model, {"input": 100, "output": 100}]]}
     taught, read = price_of_teacher(teacher, how), price_of_teacher(reader, how)
     assert taught is not None
     assert taught.input == 100
-    assert read == price_for(reader.identity(), {**how, "price": None})
+    assert read == price_for(reader.identity(), {})
     assert read is not None
     assert read.input < 1
     other = OpenAI(model="adder", base_url="http://b/v1")
@@ -269,6 +270,19 @@ def test_what_a_reader_was_paid_stands_in_the_table(tmp_path: Path) -> None:
     rows = {row["step"]: row for row in reporting._spending(Graph(recipe), Store(tmp_path / "out"))}
     assert (rows["audit"]["model"], rows["audit"]["bought"], rows["audit"]["usd"]) == ("reader", 12, None)
     assert rows["annotate"]["usd"] == pytest.approx(120)
+
+
+def test_who_answers_from_a_students_text_stands_in_the_table_without_the_student(tmp_path: Path) -> None:
+    with Adder(reasons) as server:
+        keys = ("methods=[answer_only, lm_guided]", "price={input: 1, output: 2, per: 1}")
+        recipe = recipe_of(tmp_path, server, *keys)
+        do(recipe, tmp_path / "out", *ANNOTATED, "curate", "train")
+        server.new()
+        do(recipe, tmp_path / "out", "predict")
+    rows = {row["step"]: row for row in reporting._spending(Graph(recipe), Store(tmp_path / "out"))}
+    answered = rows["predict/causal/lm_guided/seed0/test"]
+    assert (answered["model"], answered["bought"], answered["usd"]) == ("adder", 2, pytest.approx(40))
+    assert rows.keys() == {"annotate", "predict/causal/lm_guided/seed0/test"}
 
 
 def test_the_sentence_of_a_spent_budget_comes_home_from_a_worker_process() -> None:
@@ -377,7 +391,8 @@ CHANGED = [
 def test_how_a_teacher_is_asked_runs_no_step_again(tmp_path: Path, server: Adder, key: str) -> None:
     plain, changed = (Graph(recipe_of(tmp_path, server, *keys)) for keys in ((), (key,)))
     assert [step.hash for step in plain.steps] == [step.hash for step in changed.steps]
-    assert plain.annotate.how != changed.annotate.how or key == "budget.usd=null", "it does reach the step"
+    (one,), (other,) = (list(made.annotated.values()) for made in (plain, changed))
+    assert one.how != other.how or key == "budget.usd=null", "it does reach the step"
 
 
 @pytest.mark.parametrize("key", CHANGED)

@@ -141,6 +141,7 @@ def test_help_shows_every_command_in_a_whole_line() -> None:
         "report",
         "run",
         "show",
+        "sweep",
     ]
     assert not any(line.endswith("...") for line in lines)
 

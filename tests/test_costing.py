@@ -126,6 +126,12 @@ def test_a_reader_is_said_to_be_asked_though_nobody_knows_what(tmp_path: Path, s
     assert "answers at most" not in free.output
 
 
+def test_who_answers_from_a_students_text_is_said_to_be_asked(tmp_path: Path, server: Adder) -> None:
+    recipe = recipe_of(tmp_path, server, "methods=[answer_only, lm_guided]")
+    notes = [cost.note for cost in costs(recipe, tmp_path / "out") or [] if not cost.estimate]
+    assert notes == ["asks adder for one answer to each question for each of its stages"]
+
+
 # ---------------------------------------------------------------- with a pilot
 
 

@@ -24,8 +24,10 @@ from understudy.cli import INTERRUPTED, main
 from understudy.curate import CurateSpec
 from understudy.data import DataSpec
 from understudy.engines.ray import RaySpec
+from understudy.errors import DataError
 from understudy.evaluate import EvaluateSpec
 from understudy.metering import BudgetSpec
+from understudy.method_table import rewritten
 from understudy.prices import PriceSpec
 from understudy.prompts import PromptSpec
 from understudy.recipe import (
@@ -38,7 +40,7 @@ from understudy.recipe import (
 )
 from understudy.recipe.spec import AuditSpec
 from understudy.recipe.text import read
-from understudy.train import Budget, TrainSpec
+from understudy.roles import Budget, TrainSpec
 from understudy.types import AnswerForm
 
 PROJECT = Path(__file__).parent.parent
@@ -322,7 +324,7 @@ def test_there_is_an_example_for_every_shelf() -> None:
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package with the five new files and no other edit."""
+    """A copy of the package with the new files and no other edit."""
     folder = tmp_path_factory.mktemp("scratch")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(understudy.__file__).parent, folder / "understudy", ignore=ignored)
@@ -362,3 +364,14 @@ distill.run(recipe.load_recipe(Path("recipe.yaml")), Path("out"), events.ignore,
     assert report["students"]["gpt2"].startswith("gpt2: trained from scratch")
     assert report["curation"]["annotated"] == report["curation"]["kept"] == 24
     assert {row["metrics"]["false_sums"]["n"] for row in report["rows"]} == {24}
+
+
+def test_the_table_of_methods_is_made_from_the_code() -> None:
+    text = page("methods.md")
+    assert rewritten(text) == text, "run: python -m understudy.method_table docs/methods.md"
+    assert all(f"| [`{name}`](#{name}) |" in text for name in shelves.names("methods"))
+
+
+def test_a_page_without_marks_is_not_written_over() -> None:
+    with pytest.raises(DataError, match="add both"):
+        rewritten("# Methods\n")

@@ -9,13 +9,22 @@ import pytest
 
 from tiny import BOOLEAN, CHOICE, NUMBER
 from understudy.errors import DataError, TeacherError
-from understudy.evaluate import judge_all, predict
+from understudy.evaluate import Asked, judge_all, predict
 from understudy.ledger import Ledger
 from understudy.methods.answer_only import AnswerOnly
 from understudy.methods.step_by_step import StepByStep
 from understudy.methods.two_stage import TwoStage
-from understudy.roles import Identity, Landed, Method
-from understudy.types import Completion, FinishReason, Prediction, Question, Request, Sampling, Written
+from understudy.roles import Identity, Landed, Method, Stage
+from understudy.types import (
+    Completion,
+    Example,
+    FinishReason,
+    Prediction,
+    Question,
+    Request,
+    Sampling,
+    Written,
+)
 
 QUESTIONS = [NUMBER, CHOICE, BOOLEAN]
 GREEDY = Sampling(max_tokens=8)
@@ -36,9 +45,12 @@ class Parrot:
                 raise TeacherError("the parrot is tired; wake it")
             prompt = request.messages[-1].content
             self.heard.append(prompt)
-            text = self.say(prompt)
-            finish: FinishReason = "length" if text.endswith("...") else "stop"
-            yield [(position, Completion(request.question.id, 0, text, finish, 5, len(text.split())))]
+            for sample in request.samples:
+                text = self.say(prompt) + "!" * sample
+                finish: FinishReason = "length" if text.endswith("...") else "stop"
+                yield [
+                    (position, Completion(request.question.id, sample, text, finish, 5, len(text.split())))
+                ]
 
     def close(self) -> None:
         """Nothing is open."""
@@ -52,10 +64,9 @@ def ask(
 ) -> tuple[list[Prediction], list[float]]:
     heard: list[float] = []
     with Ledger(folder / "ledger.sqlite") as ledger:
-        got = predict(
-            QUESTIONS, method, students, GREEDY, ledger, lambda share, _: heard.append(share), given
-        )
-    return got, heard
+        asked = Asked(GREEDY, given=given or {})
+        got = predict(QUESTIONS, method, students, asked, ledger, lambda share, _: heard.append(share))
+    return [Prediction(q.id, texts) for q, (texts,) in zip(QUESTIONS, got, strict=True)], heard
 
 
 def test_predictions_come_in_the_order_of_the_questions(tmp_path: Path) -> None:
@@ -95,6 +106,78 @@ def test_given_text_stands_in_for_a_stage_and_costs_nothing(tmp_path: Path) -> N
             prediction.text
             == f"read {TwoStage().prompt('answer', question, {'rationale': told[question.id]})}"
         )
+
+
+def chains_of(folder: Path, method: Method, students: Mapping[str, Parrot], asked: Asked) -> list[list[str]]:
+    """Of the first question, the texts of each chain."""
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        got = predict(QUESTIONS, method, students, asked, ledger, lambda *_: None)
+    return [[written.text for written in texts] for texts in got[0]]
+
+
+def test_chains_are_drawn_apart_and_an_answer_read_off_each_is_not_drawn_again(tmp_path: Path) -> None:
+    thinker, answerer = Parrot(lambda _: "hm", "a"), Parrot(lambda prompt: prompt.split()[-2], "b")
+    asked = Asked(GREEDY, Sampling(temperature=1.0, max_tokens=8), chains=3)
+    students = {"rationale": thinker, "answer": answerer}
+    assert chains_of(tmp_path, TwoStage(), students, asked) == [
+        ["hm", "hm"],
+        ["hm!", "hm!"],
+        ["hm!!", "hm!!"],
+    ]
+    assert (len(thinker.heard), len(answerer.heard)) == (3, 9)
+
+
+def test_chains_that_read_the_same_ask_for_its_answer_once(tmp_path: Path) -> None:
+    answerer = Parrot(lambda _: "The answer is 5.", "b")
+    asked = Asked(
+        GREEDY, Sampling(temperature=1.0, max_tokens=8), 3, {"rationale": {q.id: "so" for q in QUESTIONS}}
+    )
+    assert chains_of(tmp_path, TwoStage(), {"answer": answerer}, asked) == [["so", "The answer is 5."]] * 3
+    assert len(answerer.heard) == 3
+
+
+def test_a_prefix_is_what_the_answer_begins_with(tmp_path: Path) -> None:
+    student = Parrot(str.upper)
+    asked = Asked(GREEDY, prefixes={"answer": {NUMBER.id: "because"}})
+    chains_of(tmp_path, AnswerOnly(), {"answer": student}, asked)
+    assert student.heard.count("because") == 1  # the last message of one request, and of no other
+    assert len(student.heard) == 3
+
+
+def test_only_one_stage_is_asked_where_that_is_wanted(tmp_path: Path) -> None:
+    asked = Asked(GREEDY, only="rationale")
+    assert chains_of(tmp_path, TwoStage(), {"rationale": Parrot(lambda _: "hm")}, asked) == [["hm"]]
+
+
+class Hesitant(Method):
+    """Thinks about the first question alone, and warms up without being asked."""
+
+    name: str = "hesitant"
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (
+            Stage("warm", writes="both", share=0.5, asked=False),
+            Stage("think", writes="rationale", share=0.5),
+            Stage("answer", writes="answer", share=0, uses="think", stop=("END",)),
+        )
+
+    def examples(self, *_: object) -> list[tuple[Example, ...]]:
+        return []
+
+    def prompt(self, stage: str, question: Question, written: Mapping[str, str]) -> str | None:
+        if stage == "think":
+            return f"think {question.id}" if question == NUMBER else None
+        return f"answer {question.id} from {sorted(written)}"
+
+
+def test_a_stage_with_nothing_to_write_is_left_out_and_one_that_only_prepares_is_not_asked(
+    tmp_path: Path,
+) -> None:
+    student = Parrot(lambda prompt: prompt)
+    got, _ = ask(tmp_path, Hesitant(), {"think": student, "answer": student})
+    assert [[part.stage for part in p.written] for p in got] == [["think", "answer"], ["answer"], ["answer"]]
+    assert got[0].text == f"answer {NUMBER.id} from ['think']"
+    assert got[1].text == f"answer {CHOICE.id} from []"
 
 
 def test_step_by_step_is_never_asked_to_explain(tmp_path: Path) -> None:

@@ -264,7 +264,7 @@ def test_three_students_by_four_methods_share_one_annotation() -> None:
 def test_the_loss_on_dev_decides_a_searched_rate_and_nothing_else() -> None:
     made = graph(SEARCHED)
     (on_dev,) = (step for step in made.steps if step.name == "curate/dev")
-    assert on_dev.needs["annotate"].settings == {**made.annotate.settings, "split": "dev"}
+    assert on_dev.needs["annotate"].settings == {**made.annotated["teacher"].settings, "split": "dev"}
     assert on_dev.settings == {**made.curate.settings, "split": "dev"}
     searched = {need.hash for step in made.steps if step.kind == "choose" for need in step.needs.values()}
     readers = {step.hash for step in made.steps if on_dev.hash in {need.hash for need in step.needs.values()}}

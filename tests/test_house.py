@@ -39,15 +39,19 @@ FLOORS = {
         *shelves.SHELVES,
         *("annotate", "curate", "data", "train", "trainer", "optimizers", "evaluate", "judging", "steps"),
         *("report", "engines", "audit", "asking", "work", "estimate", "policies"),
+        *("studying", "examining", "probing", "voting", "counterfactuals"),
     ),
-    4: ("recipe", "graph", "reporting", "distill", "auditing", "preflight", "costing"),
-    5: ("cli", "ledger_commands", "console", "doctor", "catalogue", "__main__"),
+    4: (
+        *("recipe", "graph", "reporting", "findings", "distill", "auditing", "preflight", "costing"),
+        "sweep",
+    ),
+    5: ("cli", "ledger_commands", "console", "doctor", "catalogue", "method_table", "__main__"),
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 
 HEAVY = {
     *("torch", "transformers", "datasets", "ray", "scipy", "accelerate", "tokenizers"),
-    *("sympy", "math_verify", "datasketch", "py3langid", "litellm", "aiohttp"),
+    *("sympy", "math_verify", "datasketch", "py3langid", "litellm", "aiohttp", "trl"),
 }
 LONGEST = 350
 

@@ -57,7 +57,8 @@ class Meal:
         return [(position, self.say(request, sample)) for sample in request.samples]
 
     def say(self, request: Request, sample: int) -> Completion:
-        said = Completion(request.question.id, sample, "text", "stop", 0, self.flight.pop(0))
+        tokens = self.flight.pop(0)
+        said = Completion(request.question.id, sample, "text" if tokens else "", "stop", 0, tokens)
         return (
             replace(said, finish_reason="error", error=self.error, completion_tokens=0)
             if self.error
@@ -164,6 +165,28 @@ def test_as_long_as_only_the_bound_is_known_the_budget_is_never_passed(
     spent = Spent()
     eat(Meal(costs, window), BudgetSpec(tokens=cap), spent, ENOUGH)
     assert spent.tokens <= cap
+
+
+class Silent(Meal):
+    """Writes, and does not say how much."""
+
+    def say(self, request: Request, sample: int) -> Completion:
+        return replace(super().say(request, sample), text="text", completion_tokens=0)
+
+
+def test_who_does_not_count_its_tokens_is_asked_for_no_more_and_all_in_flight_is_kept() -> None:
+    got: list[Landed] = []
+    metered = Metered(Silent([1], window=3), BudgetSpec(tokens=10_000), Spent(), None)
+    with pytest.raises(RecipeError, match=r"does not say how many tokens meal took \(3 answers so far\)"):
+        got.extend(landed for batch in metered.complete(requests(50), SHORT) for landed in batch)
+    assert sorted(position for position, _ in got) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("budget", [BudgetSpec(requests=9), BudgetSpec(usd=9)], ids=["requests", "free"])
+def test_where_tokens_cost_nothing_nobody_needs_to_count_them(budget: BudgetSpec) -> None:
+    spent, free = Spent(), Price(0.0, 0.0)
+    got = list(Metered(Silent([1]), budget, spent, free).complete(requests(9), SHORT))
+    assert (len(got), spent.requests, spent.uncounted) == (9, 9, 9)
 
 
 # ---------------------------------------------------------------- what is said

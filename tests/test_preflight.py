@@ -19,14 +19,14 @@ from shared_data import shared_data, shared_model
 from tiny import quiet, scratch, spec
 from understudy.audit.tokenizers import tokenizers
 from understudy.errors import TrainingError
-from understudy.roles import Student
+from understudy.roles import Student, TrainSpec
 from understudy.rows import read
 from understudy.students import _escape
 from understudy.students._escape import escape, unescape
 from understudy.students._tokenizers import KINDS, Closed, make_tokenizer
 from understudy.students.causal import Causal
 from understudy.students.seq2seq import Seq2Seq
-from understudy.train import TrainSpec, train
+from understudy.train import train
 from understudy.types import Example, Sampling
 
 SPECIAL = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from understudy.ledger import Ledger
+from understudy.ledger.spending import spending
+from understudy.metering import BudgetSpec, Metered, Spent
 from understudy.prices import TABLE, Price, PriceSpec, price_of
-from understudy.types import Completion
+from understudy.roles import Identity, Landed
+from understudy.teachers._messages import MessagesDialect
+from understudy.teachers._wire import read
+from understudy.types import Completion, Message, Question, Request, Sampling
 
 OPENAI = "https://api.openai.com/v1/chat/completions"
 
@@ -22,6 +31,53 @@ def test_the_sum() -> None:
     assert price.usd(3_000_000, 500_000, cached_tokens=2_000_000) == 2.0 + 1.0 + 5.0
     assert Price(2.0, 10.0).usd(1_000_000, 0, cached_tokens=1_000_000) == 2.0
     assert price.of(Completion("q", 0, "text", "stop", 500, 100)) == 0.002
+    assert price.of(Completion("q", 0, "text", "stop", 500, 100, cached_tokens=400)) == 0.0014
+
+
+def cached_of(read: Callable[..., Any], usage: dict[str, Any], samples: int = 1) -> list[tuple[int, int]]:
+    """(prompt tokens, cached ones) of every sample in a reply with this usage, as a dialect reads it."""
+    said = {"message": {"content": "4"}, "finish_reason": "stop"}
+    reply = {"choices": [said] * samples, "content": [{"type": "text", "text": "4"}], "usage": usage}
+    request = Request(Question("2 + 2?", "4"), (Message("user", "2 + 2?"),), tuple(range(samples)))
+    got = read(200, {}, json.dumps(reply), request, request.samples)
+    return [(one.prompt_tokens, one.cached_tokens) for one in got]
+
+
+def test_servers_say_which_tokens_they_had_cached() -> None:
+    openai = {"prompt_tokens": 100, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 60}}
+    assert cached_of(read, openai, samples=2) == [(100, 60), (0, 0)], "a prompt is counted once"
+    assert cached_of(read, {**openai, "prompt_tokens_details": {"cached_tokens": 900}}) == [(100, 100)]
+    senseless: tuple[Any, ...] = (None, [], {"cached_tokens": "many"}, {"cached_tokens": -1})
+    for nonsense in senseless:
+        assert cached_of(read, {**openai, "prompt_tokens_details": nonsense}) == [(100, 0)]
+    anthropic = {"input_tokens": 10, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 30}
+    assert cached_of(MessagesDialect("toy", {}).read, anthropic) == [(60, 30)]
+
+
+class Cached:
+    """Says one word to every prompt of a hundred tokens, all of which it knew."""
+
+    identity = Identity("http://cached", "cached")
+
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
+        for place, request in enumerate(requests):
+            yield [(place, Completion(request.question.id, 0, "4", "stop", 100, 1, cached_tokens=100))]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_the_ledger_and_the_budget_count_cached_tokens_at_their_price(tmp_path: Path) -> None:
+    price, path = Price(input=1e6, output=1e6, cached_input=0.1e6), tmp_path / "ledger.sqlite"
+    spent = Spent()
+    request = Request(Question("2 + 2?", "4"), (Message("user", "2 + 2?"),))
+    with Ledger(path, price=price.of) as ledger:
+        metered = Metered(Cached(), BudgetSpec(usd=10_000), spent, price)
+        [(_, said)] = ledger.complete(metered, [request], Sampling())
+    assert said.cached_tokens == 0, "what a run makes of an answer does not depend on a cache"
+    assert spending(path).usd == pytest.approx(11)
+    assert spending(path).prompt_tokens == 100
+    assert spent.usd == pytest.approx(11)
 
 
 def test_a_batch_costs_its_share() -> None:

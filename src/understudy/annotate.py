@@ -16,7 +16,7 @@ from typing import NamedTuple
 from understudy.ledger import Ledger
 from understudy.ledger.spending import missing
 from understudy.metering import OverBudgetError
-from understudy.policies import Ask, PolicySpec, Seen, look, next_round, shows_answer
+from understudy.policies import HINTED, Ask, PolicySpec, Seen, look, next_round, shows_answer
 from understudy.prompts import PromptSpec, messages
 from understudy.roles import Completer, Task
 from understudy.spool import Spool
@@ -161,10 +161,15 @@ def _draws(asks: Iterable[Ask]) -> tuple[_Draw, ...]:
 
 def _requests(job: Job, plan: _Plan, draw: _Draw, places: array[int]) -> Iterator[Request]:
     """The requests of a plan that are drawn in one way; `places` gets the question's position of each."""
-    prompts: dict[tuple[str, bool], PromptSpec] = {}
+    prompts: dict[tuple[str, bool, int], PromptSpec] = {}
+    systems = len(job.prompt.systems())
+
+    def kind_of(ask: Ask) -> tuple[str, bool, int]:
+        return ask.style or "", ask.hinted, ask.sample % HINTED % systems
+
     for position, asks in plan.entries():
         drawn = [ask for ask in asks if (ask.temperature, ask.max_tokens) == draw]
-        for kind, group in groupby(sorted(drawn, key=_kind), key=_kind):
+        for kind, group in groupby(sorted(drawn, key=kind_of), key=kind_of):
             if kind not in prompts:
                 prompts[kind] = _prompt(job.prompt, *kind)
             places.append(position)
@@ -172,12 +177,12 @@ def _requests(job: Job, plan: _Plan, draw: _Draw, places: array[int]) -> Iterato
             yield Request(question, messages(question, job.task, prompts[kind]), samples)
 
 
-def _kind(ask: Ask) -> tuple[str, bool]:
-    return ask.style or "", ask.hinted
-
-
-def _prompt(prompt: PromptSpec, style: str, hinted: bool) -> PromptSpec:
-    changes = {"style": style or prompt.style, "show_answer": hinted or prompt.show_answer}
+def _prompt(prompt: PromptSpec, style: str, hinted: bool, system: int) -> PromptSpec:
+    changes = {
+        "style": style or prompt.style,
+        "show_answer": hinted or prompt.show_answer,
+        "system": prompt.systems()[system],
+    }
     return PromptSpec(**{**prompt.model_dump(), **changes})
 
 

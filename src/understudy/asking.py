@@ -4,36 +4,39 @@ further than the budget reaches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from understudy import shelves
 from understudy.annotate import Annotation, Job, Progress, annotate_in_rounds
+from understudy.counterfactuals import mistaken
+from understudy.data import Prepared
 from understudy.errors import TeacherError
 from understudy.ledger import Ledger, transient
 from understudy.ledger.selection import Selection
 from understudy.ledger.spending import spending
-from understudy.metering import BudgetSpec, Metered, Spent, spent_before
-from understudy.policies import PolicySpec
+from understudy.metering import BudgetSpec, Metered, Spent, check_counts, check_price, spent_before
+from understudy.policies import PolicySpec, assign
 from understudy.prices import Price, PriceSpec, price_of
 from understudy.prompts import PromptSpec
 from understudy.records import save
 from understudy.roles import Completer, Identity, Teacher
-from understudy.store import digest
+from understudy.store import Step, digest
 from understudy.types import AnswerForm, Completion, Prediction, Question, Sampling, Written
 from understudy.work import Work, teacher_of
 
 FREE = ("", "local", "recorded", "transformers", "vllm")
 """Endpoints whose answers cost no money, unless the recipe gives a price."""
+SILENT = ("", "recorded")
+"""Endpoints that write nothing new: what they hand out counts against no budget."""
 _NOTHING = Price(0.0, 0.0, source="this machine")
 
 
 def annotate_split(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     prepared = work.prepared()
-    questions = prepared.splits[settings["split"]]
-    with _asked(settings, work, questions, prepared.form) as annotation:
+    with _asked(settings, work, questions_of(settings, prepared), prepared.form) as annotation:
         tally = _Tally()
         save(work.folder / "completions.jsonl", tally.over(annotation.completions()))
         return _result(settings, work, annotation, tally)
@@ -42,8 +45,7 @@ def annotate_split(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
 def ask_split(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     """The teacher on an evaluation split; what it could not answer is left out, not counted as wrong."""
     prepared = work.prepared()
-    questions = prepared.splits[settings["split"]]
-    with _asked(settings, work, questions, prepared.form) as annotation:
+    with _asked(settings, work, questions_of(settings, prepared), prepared.form) as annotation:
         tally = _Tally()
         completions = list(tally.over(annotation.completions()))
         result = _result(settings, work, annotation, tally)
@@ -56,6 +58,17 @@ def ask_split(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
         ],
     )
     return {**result, "answered": len(answered), "unanswered": len(completions) - len(answered)}
+
+
+def questions_of(settings: Mapping[str, Any], prepared: Prepared) -> Sequence[Question]:
+    """The questions of a split that a step asks about: of several teachers each has its part, and for some
+    methods they come with a wrong answer."""
+    questions: Sequence[Question] = prepared.splits[settings["split"]]
+    if settings.get("counterfactual"):
+        questions = mistaken(questions, prepared.form)
+    if "part" in settings:
+        questions = assign(questions, settings["part"]["shares"])[settings["part"]["index"]]
+    return questions
 
 
 def job_of(settings: Mapping[str, Any], questions: Sequence[Question], form: AnswerForm) -> Job:
@@ -89,8 +102,7 @@ def ask(
     price = price_of_teacher(teacher, how)
     completer = completer_of(teacher, model, how)
     try:
-        named = _Named(completer, revision) if revision else completer
-        asked = metered(named, how, ledger, price)
+        asked = metered(named(completer, revision), how, ledger, price)
         with Ledger(ledger, run=run, price=price.of if price else None) as opened:
             return annotate_in_rounds(job, asked, opened, on_progress)
     finally:
@@ -116,33 +128,45 @@ def price_of_teacher(teacher: Teacher, how: Mapping[str, Any]) -> Price | None:
 
 
 def price_for(who: Identity, how: Mapping[str, Any], batched: bool = False) -> Price | None:
-    """What somebody costs whom a run asks: the teacher what the recipe says, if it does, and everybody else
-    the list price; None where nobody knows."""
-    if how.get("price") is not None and _same(who, teacher_of(how["teacher"]).identity()):
-        return PriceSpec(**how["price"]).price()
+    """What somebody costs whom a run asks: a teacher what the recipe says, if it does, and everybody else
+    the list price; None where nobody knows. Whatever weights they are, they are paid alike."""
+    for endpoint, model, price in how.get("prices", ()):
+        if (endpoint, model) == (who.endpoint, who.model):
+            return PriceSpec(**price).price()
     if who.endpoint in FREE:
         return _NOTHING
     price = price_of(who.model, who.endpoint)
     return price.batched() if price and batched else price
 
 
-def _same(one: Identity, other: Identity) -> bool:
-    """Whatever weights they are, they are paid alike."""
-    return (one.endpoint, one.model) == (other.endpoint, other.model)
+def check_prices(steps: Iterable[Step]) -> None:
+    """Raises RecipeError where a step would ask somebody whose price is not known, and dollars are to be
+    counted: before anything is asked, rather than hours later."""
+    for step in steps:
+        if step.how.get("budget", {}).get("usd") is None:
+            continue
+        asked = {"audit": "reader", "predict": "answerer"}.get(step.kind, "teacher")
+        if step.how.get(asked) is not None:
+            payer = teacher_of(step.how[asked])
+            check_price(payer.identity(), price_of_teacher(payer, step.how))
 
 
 def metered(completer: Completer, how: Mapping[str, Any], ledger: Path, price: Price | None) -> Completer:
     """The completer as far as the budget reaches, counting what everybody whom the run pays has cost.
 
-    Who has no endpoint writes nothing new, and no ledger keeps it: that counts against no cap.
+    Who writes nothing new counts against no cap.
     """
     budget = BudgetSpec(**how.get("budget", {}))
-    if not budget.caps() or not completer.identity.endpoint:
+    if not budget.caps() or completer.identity.endpoint in SILENT:
         return completer
     spent = Spent()
     for endpoint, model in how["paid"]:
         who = Identity(endpoint, model)
-        before = spent_before(ledger, who, price_for(who, how))
+        if endpoint in SILENT:
+            continue
+        its_price = price_for(who, how)
+        before = spent_before(ledger, who, its_price)
+        check_counts(who, before.uncounted, budget, its_price)
         spent = Spent(spent.requests + before.requests, spent.tokens + before.tokens, spent.usd + before.usd)
     return Metered(completer, budget, spent, price)
 
@@ -174,6 +198,11 @@ def _asked(
         settings["revision"],
         lambda n, of: work.progress(n / of, f"{n:,} of {of:,} completions"),
     )
+
+
+def named(completer: Completer, revision: str) -> Completer:
+    """The completer, whose identity then carries the hash of the weights that a run trained for it."""
+    return _Named(completer, revision) if revision else completer
 
 
 class _Named:
@@ -231,6 +260,9 @@ def _result(settings: Mapping[str, Any], work: Work, annotation: Annotation, tal
 
 
 def bought(work: Work) -> dict[str, Any]:
-    """What a step has paid for, however often it was started."""
-    found = spending(ledger_of(work.how, work.ledger), Selection(run=run_name(work.how, work.folder)))
-    return asdict(found)
+    """What a step has paid for, however often it was started: not what its students wrote beside that."""
+    selection = Selection(run=run_name(work.how, work.folder))
+    if "answerer" in work.how:
+        who = teacher_of(work.how["answerer"]).identity()
+        selection = replace(selection, endpoint=who.endpoint, model=who.model)
+    return asdict(spending(ledger_of(work.how, work.ledger), selection))

@@ -159,6 +159,57 @@ def _plan(recipe: Recipe, out: Path | None, pilot: int) -> None:
         print_sections(output(), [section])
 
 
+@main.command()
+@_RECIPE
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the sweep.  [default: runs/<recipe's name>-sweep]",
+)
+@click.option("--dry-run", is_flag=True, help="Print the steps and the price of what is left: spend nothing.")
+@click.option("--other-questions", is_flag=True, help="Let an axis change which questions are evaluated.")
+@click.option(
+    "-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A key that is the same everywhere."
+)
+@click.argument("axes", metavar="KEY=VALUE,VALUE...", nargs=-1, required=True)
+def sweep(
+    recipe: Path,
+    out: Path | None,
+    dry_run: bool,
+    other_questions: bool,
+    overrides: tuple[str, ...],
+    axes: tuple[str, ...],
+) -> None:
+    """Run RECIPE at several values of one key or two.
+
+    Such as data.train=250,500,1000. Shares every step that can be shared, and writes one report of all.
+    questions=0.04,0.2,1 gives shares of the training questions; rationales=1,2,4 is short for sampling.n.
+    """
+    from understudy import costing
+    from understudy import sweep as sweeps
+    from understudy.console import watching
+
+    if dry_run:
+        found, folder = sweeps.load(recipe, axes, out, overrides, other_questions)
+        steps = sweeps.plan(found, folder)
+        for step in steps:
+            state, users = "done" if step.done else "to do", f"{step.variants} of {len(found.variants)}"
+            click.echo(f"{state:<5}  {step.hash[:12]}  {users:<8}  {step.title}")
+        done = sum(step.done for step in steps)
+        click.echo(f"{done} of {len(steps)} steps are done; a sweep would do {len(steps) - done}.")
+        for line in costing.lines(sweeps.estimates(found, folder)):
+            click.echo(line)
+        return
+    with watching() as listen:
+        found, folder = sweeps.load(recipe, axes, out, overrides, other_questions, listen)
+        outcome = sweeps.run(found, folder, listen)
+    if not outcome.ran:
+        click.echo(f"nothing to do: all {outcome.reused} steps were already done")
+    for line in outcome.lines():
+        click.echo(line)
+    click.echo(f"report: {outcome.html}")
+
+
 @main.command("list")
 @click.argument("shelf", required=False)
 def list_shelves(shelf: str | None) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from understudy.annotate import Job
-from understudy.asking import ask, is_free, job_of, ledger_of, price_of_teacher, run_name
+from understudy.asking import ask, is_free, job_of, ledger_of, price_of_teacher, questions_of, run_name
 from understudy.data import Prepared
 from understudy.errors import TeacherError
 from understudy.estimate import Estimate, estimate
@@ -29,6 +29,8 @@ IN_ROUNDS = (
     "asked in rounds: every question is counted with all its samples, which are fewer where fewer do; asking "
     "again and asking with the answer shown come on top"
 )
+LATER = {"audit": "reader", "predict": "answerer"}
+"""Kinds of steps that pay somebody for reading what the run itself writes, and who that is in `Step.how`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +45,22 @@ class Cost:
 
 def costs(recipe: Recipe, out: Path, pilot: int = 0) -> list[Cost] | None:
     """One for each step that is not done and pays somebody; None where the questions are not on this machine
-    yet. With a `pilot`, so many questions of the first step are asked first, and paid for.
+    yet. With a `pilot`, each teacher is asked so many questions of its first step beforehand, and paid.
     """
     graph, store = Graph(recipe), Store(out, create=False)
     left = [step for step in graph.steps if not store.done(step)]
     asking = [step for step in left if step.kind in ("annotate", "ask") and not is_free(_who(step), step.how)]
-    reading = [_read(step, recipe) for step in left if step.kind == "audit"]
+    later = [_not_written_yet(step) for step in left if step.kind in LATER]
     prepared = prepared_of(graph, store)
     if asking and prepared is None:
         return None
-    known: list[Completion] = []
-    if pilot and prepared and asking and "teach" not in asking[0].needs:
-        known = _pilot(asking[0], Store(out), prepared, pilot)
+    known: dict[Identity, list[Completion]] = {}
+    for step in asking if pilot and prepared else ():
+        if _who(step) not in known and "teach" not in step.needs:
+            known[_who(step)] = _pilot(step, Store(out), prepared, pilot) if prepared else []
     return [
-        *(_cost(step, store, prepared, known) for step in asking if prepared),
-        *(cost for cost in reading if cost),
+        *(_cost(step, store, prepared, known.get(_who(step), ())) for step in asking if prepared),
+        *(cost for cost in later if cost),
     ]
 
 
@@ -75,19 +78,23 @@ def lines(found: Sequence[Cost] | None) -> Iterator[str]:
 
 
 def _cost(step: Step, store: Store, prepared: Prepared, known: Sequence[Completion]) -> Cost:
-    job = job_of(step.settings, prepared.splits[step.settings["split"]], prepared.form)
+    job = job_of(step.settings, questions_of(step.settings, prepared), prepared.form)
     price = price_of_teacher(teacher_of(step.how["teacher"]), step.how)
     to_buy = _to_buy(job, _who(step), ledger_of(step.how, store.ledger))
     return Cost(step.title, estimate(to_buy, price, known), IN_ROUNDS if job.policy.in_rounds else "")
 
 
-def _read(step: Step, recipe: Recipe) -> Cost | None:
-    """An audit with a reader who costs money: what it reads is not written yet."""
-    reader = recipe.audit.reader
-    if reader is None or is_free(reader.identity(), step.how):
+def _not_written_yet(step: Step) -> Cost | None:
+    """An audit with a reader who costs money, or a student's text that somebody else answers from: what they
+    will read is not written yet."""
+    named = step.how.get(LATER[step.kind])
+    who = teacher_of(named).identity() if named else None
+    if who is None or is_free(who, step.how):
         return None
-    most = 2 * recipe.audit.read
-    return Cost(step.title, None, f"asks {reader.identity().model} for {most:,} answers at most")
+    if step.kind == "audit":
+        return Cost(step.title, None, f"asks {who.model} for {2 * step.settings['read']:,} answers at most")
+    each = "one answer to each question for each of its stages"
+    return Cost(step.title, None, f"asks {who.model} for {each}")
 
 
 def _to_buy(job: Job, who: Identity, path: Path) -> Iterator[tuple[Sampling, Iterator[Request]]]:
@@ -106,7 +113,7 @@ def _pilot(step: Step, store: Store, prepared: Prepared, size: int) -> list[Comp
 
     Raises TeacherError when there is not one answer.
     """
-    questions = prepared.splits[step.settings["split"]]
+    questions = questions_of(step.settings, prepared)
     many = min(size, len(questions))
     chosen = [questions[index * len(questions) // many] for index in range(many)]
     with (

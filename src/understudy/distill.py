@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy import reporting
+from understudy.asking import check_prices
 from understudy.engines import here, processes
 from understudy.errors import StoreError
 from understudy.events import Event, Listener
@@ -45,11 +46,15 @@ class Outcome:
 
 
 def plan(recipe: Recipe, out: Path) -> list[StepView]:
-    """Every step of the recipe in running order. Reads data files for their hashes; writes nothing."""
-    store = Store(out, create=False)
+    """Every step of the recipe in running order. Reads data files for their hashes; writes nothing.
+
+    Raises RecipeError where a step that is left would have to keep to dollars at an unknown price.
+    """
+    store, graph = Store(out, create=False), Graph(recipe)
+    check_prices(step for step in graph.steps if not store.done(step))
     return [
         StepView(step.name, step.title, step.hash, store.done(step), store.folder(step))
-        for step in Graph(recipe).steps
+        for step in graph.steps
     ]
 
 
@@ -71,6 +76,7 @@ def run(recipe: Recipe, out: Path, listen: Listener, *, in_process: bool = False
             listen(Event("note", detail=note))
         left = [step for step in graph.steps if not store.done(step)]
         if left:
+            check_prices(left)
             engine = here if in_process else processes
             engine.run(left, store, listen, graph.workers)
         page, report = reporting.write(graph, store)

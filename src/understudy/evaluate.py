@@ -1,19 +1,23 @@
-"""Ask a method's students, stage by stage, and judge what the last one wrote.
+"""Ask a method's students, stage by stage, and judge what came of it.
 
 Students answer through the ledger like any completer, so a killed evaluation continues where it was and
 judging again costs nothing. What a stage reads is what the stage before it *wrote*, unless its text is
-given: a two-stage student that is given the teacher's rationale shows an upper bound.
+given: a two-stage student that is given the teacher's rationale shows an upper bound. A question can be
+answered by several chains of texts, which then vote.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from understudy import answers
+from understudy.errors import RecipeError
 from understudy.ledger import Ledger
-from understudy.roles import Completer, Method, Spec
+from understudy.probing import probe_of
+from understudy.roles import Completer, Method, Spec, Stage
 from understudy.types import (
     AnswerForm,
     Judged,
@@ -38,43 +42,133 @@ class EvaluateSpec(Spec):
     teacher: bool = False
     """Also ask the teacher on the evaluation splits, greedily and without the answer: its accuracy
     there, and the rationales that a two-stage student's upper bound reads. Costs teacher tokens."""
+    votes: int | None = Field(None, gt=1)
+    """Also draw so many answers of each student and let the majority decide (self-consistency)."""
+    vote_temperature: float = Field(0.7, gt=0)
+    """At which those are drawn. Where an answer is read off a rationale, only the rationale is drawn."""
+    probes: tuple[str, ...] = ()
+    """Also change what a reasoning student reads before it answers, and look whether its answer follows."""
+
+    @field_validator("probes")
+    @classmethod
+    def _known(cls, probes: tuple[str, ...]) -> tuple[str, ...]:
+        for text in probes:
+            try:
+                probe_of(text)
+            except RecipeError as error:
+                raise ValueError(str(error)) from error
+        return probes
+
+
+Chain = tuple[Question, list[Written]]
+"""A question and what was written on it so far, stage by stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a method's students are asked, beyond the questions."""
+
+    sampling: Sampling
+    """How everybody answers, unless chains are drawn."""
+    drawn: Sampling | None = None
+    """How the texts of a chain are drawn that are not an answer read off a rationale; None draws none."""
+    chains: int = 1
+    """Chains of texts per question, for a vote."""
+    given: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Stage -> question id -> text that stands in for what the stage would have written."""
+    prefixes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Stage -> question id -> text that the stage's own begins with."""
+    ledgers: Mapping[str, Ledger] = field(default_factory=dict)
+    """Stage -> the ledger of who writes it, where that is not the students'."""
+    only: str = ""
+    """The one stage that is asked; all of them where it is empty."""
 
 
 def predict(
     questions: Sequence[Question],
     method: Method,
     students: Mapping[str, Completer],
-    sampling: Sampling,
+    asked: Asked,
     ledger: Ledger,
     progress: Progress,
-    given: Mapping[str, Mapping[str, str]] | None = None,
-) -> list[Prediction]:
-    """One prediction per question, in order.
+) -> list[list[tuple[Written, ...]]]:
+    """Of each question, in order, the texts of every chain, stage by stage. The ids must be distinct.
 
-    `students` maps each stage to who writes it; `given` maps a stage to text by question id, which then
-    stands in for what that stage would have written. The ids of `questions` must be distinct.
+    `students` maps each stage to who writes it. A stage that has nothing to write for a question is not in
+    its texts.
     """
-    given = given or {}
-    stages = method.stages()
-    written: dict[str, list[Written]] = {question.id: [] for question in questions}
+    stages = [stage for stage in method.stages() if stage.asked and asked.only in ("", stage.name)]
+    chains: list[Chain] = [(question, []) for question in questions for _ in range(asked.chains)]
     for number, stage in enumerate(stages):
-        if stage.name in given:
-            for question in questions:
-                written[question.id].append(Written(stage.name, given[stage.name][question.id], "stop", 0))
+        if stage.name in asked.given:
+            for question, written in chains:
+                written.append(Written(stage.name, asked.given[stage.name][question.id], "stop", 0))
             continue
-        requests = [
-            _request(question, method.prompt(stage.name, question, _texts(written[question.id])))
-            for question in questions
-        ]
 
         def landed(count: int, total: int, number: int = number) -> None:
-            progress((number + count / total) / len(stages), f"{count} of {total} questions")
+            progress((number + count / total) / len(stages), f"{count:,} of {total:,} answers")
 
-        for _, completion in ledger.complete(students[stage.name], requests, sampling, landed):
-            written[completion.question_id].append(
-                Written(stage.name, completion.text, completion.finish_reason, completion.completion_tokens)
-            )
-    return [Prediction(question.id, tuple(written[question.id])) for question in questions]
+        # An answer that is read off a drawn rationale is not drawn again: the vote is over rationales.
+        drawn = asked.drawn if number == 0 or stage.writes != "answer" else None
+        sampling = drawn or asked.sampling
+        sampling = replace(sampling, stop=(*sampling.stop, *stage.stop))
+        requests, places = _requests(stage, method, asked, chains, apart=drawn is not None)
+        own = asked.ledgers.get(stage.name, ledger)
+        for place, completion in own.complete(students[stage.name], requests, sampling, landed):
+            for chain in places[place][completion.sample]:
+                chains[chain][1].append(
+                    Written(
+                        stage.name,
+                        _whole(requests[place], completion.text),
+                        completion.finish_reason,
+                        completion.completion_tokens,
+                        completion.logprob,
+                    )
+                )
+    texts = [tuple(written) for _, written in chains]
+    return [texts[start : start + asked.chains] for start in range(0, len(texts), asked.chains)]
+
+
+def _requests(
+    stage: Stage, method: Method, asked: Asked, chains: Sequence[Chain], apart: bool
+) -> tuple[list[Request], list[list[list[int]]]]:
+    """What is asked, and of each request, of each of its samples, the chains that its text belongs to.
+
+    Equal prompts of a question are asked once: as one sample, or one for each chain where they are to be
+    drawn `apart`.
+    """
+    prompts: list[tuple[Question, str]] = []
+    places: list[list[list[int]]] = []
+    known: dict[tuple[str, str], int] = {}
+    for number, (question, written) in enumerate(chains):
+        prompt = method.prompt(stage.name, question, _texts(written))
+        if prompt is None:
+            continue
+        place = known.setdefault((question.id, prompt), len(places))
+        if place == len(places):
+            prompts.append((question, prompt))
+            places.append([])
+        if apart or not places[place]:
+            places[place].append([number])
+        else:
+            places[place][0].append(number)
+    prefixes = asked.prefixes.get(stage.name, {})
+    requests = [
+        Request(question, _messages(prompt, prefixes.get(question.id, "")), tuple(range(len(samples))))
+        for (question, prompt), samples in zip(prompts, places, strict=True)
+    ]
+    return requests, places
+
+
+def _messages(prompt: str, prefix: str) -> tuple[Message, ...]:
+    asked = (Message("user", prompt),)
+    return (*asked, Message("assistant", prefix)) if prefix else asked
+
+
+def _whole(request: Request, text: str) -> str:
+    """The text with the prefix that it was to begin with, which was read and not written again."""
+    last = request.messages[-1]
+    return f"{last.content} {text}".strip() if last.role == "assistant" else text
 
 
 def judge_all(
@@ -89,10 +183,6 @@ def _judged(question: Question, prediction: Prediction, form: AnswerForm) -> Jud
     cut_off = prediction.written[-1].finish_reason == "length"
     verdict = answers.judge(prediction.text, question.answer, form, question.choices, cut_off=cut_off)
     return Judged(question, prediction, verdict)
-
-
-def _request(question: Question, prompt: str) -> Request:
-    return Request(question, (Message("user", prompt),))
 
 
 def _texts(written: Sequence[Written]) -> dict[str, str]:

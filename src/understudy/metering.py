@@ -64,6 +64,8 @@ class Spent:
     requests: int = 0
     tokens: int = 0
     usd: float = 0.0
+    uncounted: int = 0
+    """Of the requests, those whose answer came without a number of tokens: what they cost is not known."""
 
     def add(self, completion: Completion, price: Price | None) -> bool:
         """Count a completion as the ledger will, and say whether it counts: a failure that may pass is not
@@ -73,6 +75,8 @@ class Spent:
         self.requests += 1
         self.tokens += completion.prompt_tokens + completion.completion_tokens
         self.usd += price.of(completion) if price else 0.0
+        said = completion.finish_reason != "error" and bool(completion.text or completion.reasoning)
+        self.uncounted += said and completion.completion_tokens == 0
         return True
 
     def amounts(self) -> Amounts:
@@ -90,7 +94,36 @@ def spent_before(ledger: Path, identity: Identity, price: Price | None) -> Spent
         requests=found.completions,
         tokens=found.prompt_tokens + found.completion_tokens,
         usd=found.usd + unpriced,
+        uncounted=found.uncounted,
     )
+
+
+def check_price(who: Identity, price: Price | None) -> None:
+    """Raises RecipeError where dollars are to be counted and nobody knows the price."""
+    if price is None:
+        raise RecipeError(
+            f"the price of {who.model} at {who.endpoint or 'this machine'} is not known, so 'budget.usd' "
+            "cannot be kept: give 'price: {input: ..., output: ...}' in US dollars per million tokens, "
+            "or give budget.tokens or budget.requests instead"
+        )
+
+
+def check_counts(who: Identity, uncounted: int, budget: BudgetSpec, price: Price | None) -> None:
+    """Raises RecipeError where tokens are to be counted, or paid for, and nobody says how many came."""
+    caps = _of_tokens(budget.caps(), price)
+    if uncounted and caps:
+        unkept = " and ".join(f"'budget.{name}'" for name in caps)
+        came = "1 answer" if uncounted == 1 else f"{uncounted:,} answers"
+        raise RecipeError(
+            f"{who.endpoint} does not say how many tokens {who.model} took ({came} so far), so {unkept} "
+            "cannot be kept: give budget.requests instead and run again, everything that was answered is kept"
+        )
+
+
+def _of_tokens(caps: Amounts, price: Price | None) -> list[str]:
+    """The caps that only a server that counts its tokens can be held to."""
+    free = price is not None and price.input == price.output == 0
+    return [name for name in caps if name == "tokens" or (name == "usd" and not free)]
 
 
 class OverBudgetError(BudgetError):
@@ -144,21 +177,17 @@ class Metered:
 
     def __init__(self, completer: Completer, budget: BudgetSpec, spent: Spent, price: Price | None) -> None:
         """Raises RecipeError when dollars are to be counted and nobody knows the price."""
-        who = completer.identity
-        if budget.usd is not None and price is None:
-            raise RecipeError(
-                f"the price of {who.model} at {who.endpoint or 'this machine'} is not known, so 'budget.usd' "
-                "cannot be kept: give 'price: {input: ..., output: ...}' in US dollars per million tokens, "
-                "or give budget.tokens or budget.requests instead"
-            )
-        self.identity = who
+        if budget.usd is not None:
+            check_price(completer.identity, price)
+        self.identity = completer.identity
         self._completer = completer
         self._budget = budget
         self._spent = spent
         self._price = price
 
     def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
-        """Raises BudgetError once everything that was handed out has landed, if requests are left then."""
+        """Raises BudgetError once everything that was handed out has landed, if requests are left then; and
+        RecipeError, then too, if an answer came without a number of tokens and those are what is counted."""
         stream = _Stream(requests)
         meter = _Meter(self._budget, self._spent, self._price, sampling)
         while True:
@@ -167,6 +196,7 @@ class Metered:
                 for _, said in batch:
                     meter.landed(said)
                 yield [(start + position, said) for position, said in batch]
+            check_counts(self.identity, meter.uncounted, self._budget, self._price)
             if stream.held is None:
                 return
             if stream.handed == start:
@@ -211,11 +241,16 @@ class _Meter:
         self._in_flight = 0
         self._longest = 0
         """Bytes of the longest prompt so far."""
+        self.uncounted = 0
+        """Answers that came without a number of tokens."""
+        self._counts_tokens = bool(_of_tokens(self._caps, price))
         self._seen = {name: _Sums() for name in ("usd", "tokens") if name != "usd" or price}
 
     def admits(self, request: Request) -> bool:
         """Whether the budget reaches for this one too; if so it is in flight from now on."""
         with self._lock:
+            if self.uncounted and self._counts_tokens:
+                return False
             size = sum(len(message.content.encode("utf-8", "replace")) for message in request.messages)
             self._longest = max(self._longest, size)
             flight = self._in_flight + len(request.samples)
@@ -228,11 +263,12 @@ class _Meter:
     def landed(self, said: Completion) -> None:
         with self._lock:
             self._in_flight -= 1
-            before = self._spent.amounts()
+            before, uncounted = self._spent.amounts(), self._spent.uncounted
             if self._spent.add(said, self._price):
                 for name, amount in self._spent.amounts().items():
                     if name in self._seen:
                         self._seen[name].add(amount - before[name])
+            self.uncounted += self._spent.uncounted - uncounted
 
     def each(self) -> Amounts:
         """What a completion has cost on average, here or in the run; empty if there is none yet."""

@@ -139,7 +139,7 @@ def ask(policy: PolicySpec, sample: int) -> Ask:
 
 def shows_answer(policy: PolicySpec, sample: int) -> bool:
     """Whether the sample of this number is asked for with the gold answer shown."""
-    return policy.hint == "always" or _is_hinted(sample)
+    return policy.hint == "always" or is_hinted(sample)
 
 
 class Seen(NamedTuple):
@@ -193,7 +193,7 @@ def _cut_off(policy: PolicySpec, seen: Sequence[Seen]) -> list[int]:
 
 def _plain(policy: PolicySpec, seen: Sequence[Seen], pending: int) -> list[int]:
     """New samples without a hint: as many as could do if all of them, and what is pending, were good."""
-    given = {one.sample: one for one in seen if not _is_hinted(one.sample)}
+    given = {one.sample: one for one in seen if not is_hinted(one.sample)}
     free = [sample for sample in range(policy.n) if sample not in given]
     wanted = len(free)
     right = sum(one.right for one in given.values())
@@ -213,12 +213,13 @@ def _more_than(share: float, n: int) -> int:
 
 
 def _with_hint(policy: PolicySpec, seen: Sequence[Seen]) -> list[int]:
-    if policy.hint != "failed" or any(one.right or _is_hinted(one.sample) for one in seen):
+    if policy.hint != "failed" or any(one.right or is_hinted(one.sample) for one in seen):
         return []
     return [HINTED]
 
 
-def _is_hinted(sample: int) -> bool:
+def is_hinted(sample: int) -> bool:
+    """Whether it was asked for with the answer shown because all without were wrong."""
     return sample % AGAIN >= HINTED
 
 

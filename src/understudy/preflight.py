@@ -63,7 +63,7 @@ def prepared_of(graph: Graph, store: Store) -> Prepared | None:
     recipe, source = graph.recipe, graph.recipe.task.source()
     if source.path is None and not graph.task.generated:
         return None
-    apprenticeship = recipe.teacher.apprenticeship()
+    apprenticeship = recipe.apprenticeship
     extra = [apprenticeship.split] if apprenticeship else []
     return prepare(graph.task, source, recipe.data, recipe.evaluate.splits, extra)
 

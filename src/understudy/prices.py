@@ -3,8 +3,7 @@
 The table, prices.json, names the provider's page behind each price, where it was read, and the day. Only
 names that the table lists are priced: a snapshot that it does not know may cost something else, so its
 price is unknown, which is None and never a guess. The catch: list prices are not a bill. They know nothing
-of contracts, taxes or long-prompt tiers, and a completion does not say which of its tokens were cached, so
-what is added up here is rather too much than too little.
+of contracts, taxes or long-prompt tiers, nor of what some providers charge for filling their cache.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Price:
 
     def of(self, completion: Completion) -> float:
         """What one completion cost: the price that a ledger records beside it."""
-        return self.usd(completion.prompt_tokens, completion.completion_tokens)
+        return self.usd(completion.prompt_tokens, completion.completion_tokens, completion.cached_tokens)
 
     def batched(self) -> Price | None:
         """The price of the same through the provider's batch service; None if that is not known."""

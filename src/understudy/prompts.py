@@ -9,14 +9,27 @@ the keep rate then says nothing about the teacher.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
 from understudy import answers
 from understudy.errors import RecipeError
-from understudy.roles import Spec, Task
-from understudy.types import LABELS, AnswerForm, Message, Question
+from understudy.roles import Spec
+from understudy.types import LABELS, AnswerForm, Exemplar, Message, Question
+
+
+class Shown(Protocol):
+    """What a prompt shows of a task: a Task, or whatever else names its exemplars and its form of answers."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def form(self) -> AnswerForm: ...
+
+    @property
+    def exemplars(self) -> tuple[Exemplar, ...]: ...
 
 
 class PromptSpec(Spec):
@@ -28,7 +41,12 @@ class PromptSpec(Spec):
     exemplars: int = Field(8, ge=0)
     """How many of the task's exemplars are shown at most, from the front."""
     show_answer: bool = False
-    system: str = ""
+    system: str | tuple[str, ...] = ""
+    """Instructions that the teacher gets and the student never sees (prompt erasure as in Orca 2, arXiv
+    2311.11045). Of several, sample i is asked for under entry i, from the first again."""
+
+    def systems(self) -> tuple[str, ...]:
+        return (self.system,) if isinstance(self.system, str) else self.system
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -36,6 +54,8 @@ class PromptSpec(Spec):
             raise ValueError("style 'bare' cannot show the answer; use few_shot or zero_shot")
         if self.style == "few_shot" and self.exemplars == 0:
             raise ValueError("style 'few_shot' needs at least one exemplar; without any it is zero_shot")
+        if not self.systems():
+            raise ValueError("the list of system instructions is empty; leave it out, or name some")
         return self
 
 
@@ -49,12 +69,13 @@ _BLANK: dict[AnswerForm, str] = {
 }
 
 
-def messages(question: Question, task: Task, spec: PromptSpec) -> tuple[Message, ...]:
+def messages(question: Question, task: Shown, spec: PromptSpec) -> tuple[Message, ...]:
     """What the teacher is asked about one question.
 
     Raises RecipeError if examples are to be shown and the task has none.
     """
-    system = (Message("system", spec.system),) if spec.system else ()
+    first = spec.systems()[0]
+    system = (Message("system", first),) if first else ()
     if spec.style == "bare":
         return (*system, Message("user", render(question)))
     blocks = [_instruction(task.form, spec)]
@@ -88,7 +109,7 @@ def _instruction(form: AnswerForm, spec: PromptSpec) -> str:
     return f"Answer the question: reason step by step, and {closing}"
 
 
-def _examples(task: Task, spec: PromptSpec) -> list[str]:
+def _examples(task: Shown, spec: PromptSpec) -> list[str]:
     shown = task.exemplars[: spec.exemplars]
     if not shown:
         raise RecipeError(f"the task '{task.name}' has no examples to show; set prompt.style to zero_shot")

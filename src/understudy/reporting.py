@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from understudy import report
+from understudy import findings, report
 from understudy.asking import is_free, price_of_teacher
 from understudy.audit.section import load_sections
-from understudy.curate import CurateSpec
+from understudy.curate import COUNTED, CurateSpec
 from understudy.data import Prepared, load_prepared
 from understudy.engines.running import versions
 from understudy.evaluate import judge_all
@@ -27,9 +27,11 @@ from understudy.recipe.spec import CONTROL
 from understudy.records import load_predictions, load_rationales
 from understudy.report import Study
 from understudy.report.study import Role
+from understudy.report.wording import percent, percent_range
 from understudy.statistics import wilson
-from understudy.store import Store
+from understudy.store import Step, Store
 from understudy.types import Rationale
+from understudy.work import teacher_of
 
 SHOWN = 6
 """Kept rationales that the report shows."""
@@ -37,13 +39,13 @@ SHOWN = 6
 
 def write(graph: Graph, store: Store) -> tuple[Path, dict[str, Any]]:
     """Write report.html, report.json and report.md into the run folder; returns the page and the content."""
-    study = _study(graph, store)
-    page = report.write(study, store.root)
+    page = report.write(study(graph, store), store.root)
     content: dict[str, Any] = json.loads((store.root / "report.json").read_text(encoding="utf-8"))
     return page, content
 
 
-def _study(graph: Graph, store: Store) -> Study:
+def study(graph: Graph, store: Store) -> Study:
+    """What the finished steps of a run say, before any number is derived."""
     recipe = graph.recipe
     prepared = load_prepared(store.folder(graph.data))
     rationales = _some(load_rationales(store.folder(graph.curate)))
@@ -60,7 +62,13 @@ def _study(graph: Graph, store: Store) -> Study:
         questions=tuple(trained[id_] for id_ in rationales),
         students={entry.label: entry.student.describe() for entry in recipe.students},
         spending=tuple(_spending(graph, store)),
-        audit=tuple(asdict(section) for section in load_sections(store.folder(graph.audit))),
+        audit=tuple(
+            asdict(section)
+            for section in (
+                *findings.sections(graph, store, prepared),
+                *load_sections(store.folder(graph.audit)),
+            )
+        ),
         notes=(*recipe.notes, *_notes(graph, store, prepared)),
         recipe=recipe.written(),
         manifest=_manifest(graph, store),
@@ -85,14 +93,12 @@ def _filters(spec: CurateSpec) -> dict[str, Any]:
 
 def _arms(graph: Graph, store: Store, prepared: Prepared) -> Iterator[report.Arm]:
     for arm in graph.arms:
-        rows = judge_all(
-            prepared.splits[arm.split], load_predictions(store.folder(arm.predicted)), prepared.form
-        )
-        if not rows:
+        if arm.probe or not (rows := findings.judged(arm, store, prepared)):
             continue
         bound = " (teacher's rationale)" if arm.upper_bound else ""
+        votes = f" (vote of {arm.chains})" if arm.chains > 1 else ""
         yield report.Arm(
-            method=arm.method.label + bound,
+            method=arm.method.label + bound + votes,
             student=arm.student.label,
             seed=arm.seed,
             split=arm.split,
@@ -106,6 +112,8 @@ def _arms(graph: Graph, store: Store, prepared: Prepared) -> Iterator[report.Arm
 def _note(arm: Arm) -> str:
     """What sets the arm apart from a method as the recipe names it."""
     parts = ["the last stage reads the teacher's rationale: an upper bound"] if arm.upper_bound else []
+    if arm.chains > 1:
+        parts.append(f"the majority of {arm.chains} drawn answers; tokens are those of all of them")
     if arm.method.rationales == "unfiltered":
         parts.append("trained on every rationale with a readable answer: what filtering is measured against")
     if arm.method.rationales == "random":
@@ -120,27 +128,37 @@ def _role(arm: Arm) -> Role:
 
 
 def _training(arm: Arm, store: Store) -> dict[str, Any]:
-    """What the arm's training cost, summed over its stages."""
-    records = [store.outcome(step)["result"] for step in arm.trained.values()]
+    """What the arm's training cost, summed over its students; and what those cost that only helped."""
+    records = _records(arm.trained.values(), store)
+    helpers = _records(arm.helpers, store)
+    if not records:
+        return {"budget_multiple": arm.method.budget}
+    all_counts = ("steps", "tokens", "target_tokens", "flops", "seconds", "too_long")
+    counts = [name for name in all_counts if all(name in record for record in records)]
     return {
         "learning_rate": records[0]["learning_rate"],
         "budget_multiple": arm.method.budget,
         "final_loss": records[0]["final_loss"],
         "parameters": sum(record["parameters"] for record in records),
-        **{
-            name: sum(record[name] for record in records)
-            for name in ("steps", "tokens", "target_tokens", "seconds", "too_long")
-        },
+        **{name: sum(record[name] for record in records) for name in counts},
+        **{f"extra_{name}": sum(h[name] for h in helpers) for name in ("tokens", "flops") if helpers},
     }
 
 
+def _records(steps: Iterable[Step], store: Store) -> list[dict[str, Any]]:
+    """The result of each training, once: stages may share one student."""
+    distinct = {step.hash: step for step in steps}
+    return [store.outcome(step)["result"] for step in distinct.values()]
+
+
 def _teacher_arms(graph: Graph, store: Store, prepared: Prepared) -> Iterator[report.Arm]:
-    for split, step in graph.asked.items():
+    models = {entry.label: entry.teacher.identity().model for entry in graph.recipe.faculty}
+    for (label, split), step in graph.asked.items():
         rows = judge_all(prepared.splits[split], load_predictions(store.folder(step)), prepared.form)
         if rows:
             yield report.Arm(
-                method="teacher",
-                student=graph.recipe.teacher.identity().model,
+                method="teacher" if len(models) == 1 else f"teacher {label}",
+                student=models[label],
                 seed=graph.recipe.seeds[0],
                 split=split,
                 rows=rows,
@@ -154,14 +172,35 @@ def _teacher_arms(graph: Graph, store: Store, prepared: Prepared) -> Iterator[re
 
 def _teacher(graph: Graph, store: Store, prepared: Prepared) -> dict[str, Any]:
     """Who taught, and how often it was right: on the first evaluation split it was asked on, greedily and
-    without the answer; else on its own annotations, as sampled."""
-    recipe = graph.recipe
+    without the answer; else on its own annotations, as sampled. Of several, on their annotations together."""
+    recipe, faculty = graph.recipe, graph.recipe.faculty
     curated = store.outcome(graph.curate)["result"]
+    usage = {label: store.outcome(step)["result"] for label, step in graph.annotated.items()}
     annotation = _accuracy(curated["correct"], curated["n"], "annotation", recipe.prompt.show_answer)
+    sampled = {**annotation, "sampling": recipe.sampling.model_dump(mode="json")}
+    if len(faculty) > 1:
+        return {
+            "name": ", ".join(entry.label for entry in faculty),
+            "model": ", ".join(dict.fromkeys(entry.teacher.identity().model for entry in faculty)),
+            **annotation,
+            "annotation": sampled,
+            "usage": usage,
+            "several": [
+                {
+                    "label": entry.label,
+                    "model": entry.teacher.identity().model,
+                    "share": entry.share,
+                    **_accuracy(counts["correct"], counts["n"], "annotation", recipe.prompt.show_answer),
+                    **{name: counts[name] for name in ("annotated", "kept", "questions_kept")},
+                }
+                for entry in faculty
+                for counts in (curated["teachers"].get(entry.label) or dict.fromkeys(COUNTED, 0),)
+            ],
+        }
     best = next(
         (
             _accuracy(correct, len(rows), split, False)
-            for split, step in graph.asked.items()
+            for (_, split), step in graph.asked.items()
             for rows in (
                 judge_all(prepared.splits[split], load_predictions(store.folder(step)), prepared.form),
             )
@@ -171,20 +210,20 @@ def _teacher(graph: Graph, store: Store, prepared: Prepared) -> dict[str, Any]:
         annotation,
     )
     return {
-        "name": recipe.teacher.name,
-        "model": recipe.teacher.identity().model,
+        "name": faculty[0].teacher.name,
+        "model": faculty[0].teacher.identity().model,
         **best,
-        "annotation": {**annotation, "sampling": recipe.sampling.model_dump(mode="json")},
-        "usage": store.outcome(graph.annotate)["result"],
+        "annotation": sampled,
+        "usage": usage[faculty[0].label],
     }
 
 
 def _spending(graph: Graph, store: Store) -> Iterator[dict[str, Any]]:
     """What each step bought from a teacher that costs something."""
-    recipe = graph.recipe
-    payers = {"annotate": recipe.teacher, "ask": recipe.teacher, "audit": recipe.audit.reader}
+    asked = {"annotate": "teacher", "ask": "teacher", "audit": "reader", "predict": "answerer"}
     for step in graph.steps:
-        payer = payers.get(step.kind)
+        who = step.how.get(asked.get(step.kind, ""))
+        payer = teacher_of(who) if who else None
         if payer is None or is_free(payer.identity(), step.how):
             continue
         bought = store.outcome(step)["result"]["bought"]
@@ -229,6 +268,7 @@ def _notes(graph: Graph, store: Store, prepared: Prepared) -> Iterator[str]:
         f"Every method{but} was trained on the same {curated['questions_kept']:,} of {asked:,} questions: "
         "those that kept at least one rationale."
     )
+    yield from _each_teacher(_teacher(graph, store, prepared).get("several", ()))
     if graph.recipe.prompt.show_answer:
         yield "The teacher was shown the gold answer while annotating, so its accuracy there is not its own."
     for line in sorted({_too_long(arm, store) for arm in graph.arms}):
@@ -244,8 +284,27 @@ def _notes(graph: Graph, store: Store, prepared: Prepared) -> Iterator[str]:
     yield from _taught(graph, store)
 
 
+def _each_teacher(several: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What came of each of several teachers."""
+    shares = sum(one["share"] for one in several)
+    for one in several:
+        accuracy = "none could be read"
+        if one["n"]:
+            accuracy = f"{percent(one['accuracy'])} of them right {percent_range(one['interval'])}"
+        yield (
+            f"The teacher {one['label']} ({one['model']}) has a share of {percent(one['share'] / shares)} of "
+            f"the questions and wrote {one['annotated']:,} completions: {accuracy}, {one['kept']:,} "
+            f"rationales kept for {one['questions_kept']:,} questions."
+        )
+    if several:
+        yield (
+            "Each question was given to one teacher by lot, so their accuracies are of different questions; "
+            f"where a student reads a teacher's rationale at test time, it is that of {several[0]['label']}."
+        )
+
+
 def _too_long(arm: Arm, store: Store) -> str:
-    left_out = _training(arm, store)["too_long"]
+    left_out = _training(arm, store).get("too_long")
     if not left_out:
         return ""
     who = f"{arm.method.label} ({arm.student.label})"

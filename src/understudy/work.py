@@ -10,9 +10,14 @@ from typing import Any
 
 from understudy import shelves
 from understudy.data import Prepared, load_prepared
+from understudy.records import load_completions
 from understudy.roles import Method, Student, Teacher
 from understudy.store import MARK
 from understudy.train import Progress
+from understudy.types import Completion
+
+ANNOTATE = "annotate"
+"""The role of the step that asked the teacher; of several, followed by their labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,13 @@ class Work:
 
     def prepared(self) -> Prepared:
         return load_prepared(self.needs["data"])
+
+    def annotated(self) -> dict[str, list[Completion]]:
+        """What each teacher wrote, by its label, which is empty where there is only one."""
+        roles = [role for role in self.needs if role.split()[0] == ANNOTATE]
+        return {
+            role.removeprefix(ANNOTATE).strip(): load_completions(self.needs[role]) for role in sorted(roles)
+        }
 
 
 def result_of(folder: Path) -> dict[str, Any]:

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from understudy.audit.section import Section
-from understudy.roles import Student
+from understudy.roles import Student, TrainSpec
 from understudy.students._spec import Origin
 from understudy.students._tokenizers import Closed, Codec, Continued, given_tokenizer
 from understudy.students.seq2seq import Seq2Seq
-from understudy.train import TrainSpec
 from understudy.types import Example
 
 Groups = Sequence[tuple[Example, ...]]

@@ -20,10 +20,10 @@ from understudy.audit.quality import quality
 from understudy.audit.reader import ReadBack, read_back
 from understudy.audit.section import Section, save_sections
 from understudy.ledger import Ledger
-from understudy.records import load_completions, load_rationales
+from understudy.records import load_rationales
 from understudy.roles import Source
 from understudy.rows import NoSplitError
-from understudy.types import Question
+from understudy.types import Completion, Question
 from understudy.work import Work, teacher_of
 
 SUSPECTS = "suspects.csv"
@@ -50,7 +50,7 @@ def audit_run(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
     material = gather(
         prepared.splits,
         settings["split"],
-        load_completions(work.needs["annotate"]),
+        _in_order(work.annotated(), prepared.splits[settings["split"]]),
         load_rationales(work.needs["curate"]),
         prepared.form,
         settings["shown_answer"],
@@ -65,6 +65,15 @@ def audit_run(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
         "suspects": len(doubted),
         **({"bought": bought(work)} if settings["reader"] else {}),
     }
+
+
+def _in_order(
+    annotated: Mapping[str, Sequence[Completion]], questions: Sequence[Question]
+) -> list[Completion]:
+    """What all teachers wrote, in the order of the questions and then of the samples."""
+    place = {question.id: number for number, question in enumerate(questions)}
+    written = [said for completions in annotated.values() for said in completions]
+    return sorted(written, key=lambda said: (place[said.question_id], said.sample))
 
 
 def _read(settings: Mapping[str, Any], material: Material, work: Work) -> ReadBack | None:

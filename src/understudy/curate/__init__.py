@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from understudy.checks.language import known
+from understudy.curate._authors import COUNTED, Authors, authors
 from understudy.curate._filters import Sieve
 from understudy.curate._spec import CurateSpec
 from understudy.curate._texts import failed, failure, groups
 from understudy.errors import RecipeError
 from understudy.types import AnswerForm, Completion, Question, Rationale
 
-__all__ = ["CurateSpec", "Curated", "curate", "random_subset"]
+__all__ = ["COUNTED", "CurateSpec", "Curated", "authors", "curate", "random_subset"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,9 @@ class Curated:
     flagged: Mapping[str, int]
     """Reason -> completions, out of `n`, that a check catches whether it is switched on or not, whatever else
     is wrong with them. A check that needs a bound or much time is in it only when it is switched on."""
+    teachers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Of each of several teachers: `annotated`, `n`, `correct`, `kept` and `questions_kept` as above. Empty
+    where there is one."""
 
 
 def curate(
@@ -45,19 +49,27 @@ def curate(
     completions: Sequence[Completion],
     form: AnswerForm,
     spec: CurateSpec,
-    teacher: str,
+    teacher: str | Mapping[str, str],
 ) -> Curated:
     """Judge every completion and keep what `spec` asks for, by question and then by sample: the order in
-    which completions arrived changes nothing. Raises DataError if a completion belongs to no question."""
+    which completions arrived changes nothing. `teacher` is who wrote them, or of several, who answered each
+    question, by its id. Raises DataError if a completion belongs to no question."""
     if spec.language and spec.language not in known():
         raise RecipeError(f"curate.language '{spec.language}' is unknown; write an ISO 639 code such as 'en'")
     sieve = Sieve(spec)
     sieve.dropped.update(failure(completion) for completion in completions if failed(completion))
+    wrote = Authors(teacher)
+    for completion in completions:
+        wrote.count(completion.question_id, annotated=1, n=not failed(completion))
     for texts in groups(questions, completions, form):
+        right, kept = sieve.correct, len(sieve.kept)
         sieve.put(texts)
+        right, kept = sieve.correct - right, len(sieve.kept) - kept
+        if texts:
+            wrote.count(texts[0].question.id, correct=right, kept=kept, questions_kept=bool(kept))
     reasons = sorted(sieve.dropped.items(), key=lambda item: (-item[1], item[0]))
     return Curated(
-        rationales=tuple(text.rationale(teacher) for text in sieve.kept),
+        rationales=tuple(text.rationale(wrote.name(text.question.id)) for text in sieve.kept),
         annotated=len(completions),
         kept=len(sieve.kept),
         dropped={reason: count for reason, count in reasons if count},
@@ -65,6 +77,7 @@ def curate(
         n=sum(not failed(completion) for completion in completions),
         questions_kept=len({text.question.id for text in sieve.kept}),
         flagged=sieve.flagged,
+        teachers=wrote.counts(),
     )
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from understudy import answers
 from understudy.checks.hints import answer_first, betrays
 from understudy.errors import DataError
-from understudy.types import AnswerForm, Completion, Question, Rationale, Verdict
+from understudy.policies import is_hinted
+from understudy.types import AnswerForm, Completion, Question, Rationale, RationaleKind, Verdict
 
 FEWEST_SAMPLES = 3
 """Readable samples of a question from which their majority is worth more than a doubtful gold answer."""
@@ -39,8 +40,14 @@ class Text:
             bool(self.answer) and answer_first(whole, self.answer, self.form, choices)
         )
 
+    @property
+    def kind(self) -> RationaleKind:
+        if self.verdict.name == "wrong":
+            return "wrong"
+        return "hinted" if is_hinted(self.completion.sample) else "right"
+
     def rationale(self, teacher: str) -> Rationale:
-        return Rationale(self.question.id, self.completion.sample, self.text, self.answer, teacher)
+        return Rationale(self.question.id, self.completion.sample, self.text, self.answer, teacher, self.kind)
 
 
 def failed(completion: Completion) -> bool:

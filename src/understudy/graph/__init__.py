@@ -7,7 +7,7 @@ the budget shares the learning-rate search, and a changed field re-runs only wha
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,28 +23,17 @@ from understudy.graph._pieces import (
     hashes,
     make_step,
     only_rate,
-    rates_of,
-    readable_stage,
 )
+from understudy.graph._students import Arm, Course, Ground
 from understudy.policies import PolicySpec
 from understudy.recipe import Recipe
-from understudy.recipe.spec import MethodEntry, StudentEntry
-from understudy.roles import Apprenticeship, Task
+from understudy.recipe.spec import MethodEntry, TeacherEntry
+from understudy.roles import Apprenticeship, Task, TrainSpec
 from understudy.store import Step
-from understudy.train import TrainSpec
+from understudy.types import RationaleKind
+from understudy.work import ANNOTATE
 
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """One row of the report and the step that predicts it."""
-
-    method: MethodEntry
-    student: StudentEntry
-    seed: int
-    split: str
-    trained: Mapping[str, Step]
-    predicted: Step
-    upper_bound: bool = False
+__all__ = ["Arm", "Graph"]
 
 
 @dataclass(slots=True)
@@ -55,29 +44,47 @@ class Graph:
     steps: list[Step] = field(default_factory=list)
     arms: list[Arm] = field(default_factory=list)
     data: Step = field(init=False)
-    annotate: Step = field(init=False)
+    annotated: dict[str, Step] = field(init=False)
+    """A teacher's label -> the step that asks it about its questions of train."""
     curate: Step = field(init=False)
     audit: Step = field(init=False)
     teach: Step | None = field(init=False, default=None)
-    asked: dict[str, Step] = field(default_factory=dict)
-    """Split -> the step that asks the teacher there."""
+    asked: dict[tuple[str, str], Step] = field(default_factory=dict)
+    """(A teacher's label, split) -> the step that asks it there."""
     _by_hash: dict[str, Step] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.data = self._add(self._data())
-        apprenticeship = self.recipe.teacher.apprenticeship()
-        if apprenticeship:
-            self.teach = self._add(self._teach(apprenticeship))
-        self.annotate = self._add(self._ask("annotate", "train"))
-        self.curate = self._add(self._curate("train", self.annotate))
+        if self.recipe.apprenticeship:
+            self.teach = self._add(self._teach(self.recipe.apprenticeship))
+        self.annotated = self._annotate("train")
+        self.curate = self._add(self._curate("train", self.annotated))
         self.audit = self._add(self._audit())
         if self.recipe.evaluate.teacher:
-            self.asked = {split: self._add(self._ask("ask", split)) for split in self.recipe.evaluate.splits}
+            self.asked = {
+                (entry.label, split): self._add(self._ask("ask", split, entry))
+                for entry in self.recipe.faculty
+                for split in self.recipe.evaluate.splits
+            }
+        first = self.recipe.faculty[0].label
+        ground = Ground(
+            recipe=self.recipe,
+            data=self.data,
+            teach=self.teach,
+            asked={split: step for (label, split), step in self.asked.items() if label == first},
+            add=self._add,
+            rationales=self._rationales,
+            wanted=self._wanted,
+            dev_rationales=self._dev_rationales,
+        )
         for student in self.recipe.students:
             files = hashes(student.student.files())
             for method in self.recipe.methods:
+                if method.students and student.label not in method.students:
+                    continue
+                posed = method.model_copy(update={"method": method.method.for_task(self.task)})
                 for seed in self.recipe.seeds:
-                    self.arms.extend(self._arms(student, files, method, seed))
+                    self.arms.extend(Course(ground, student, files, posed, seed).arms())
 
     @property
     def task(self) -> Task:
@@ -105,7 +112,7 @@ class Graph:
     def _data(self) -> Step:
         recipe = self.recipe
         task, source = self.task, recipe.task.source()
-        apprenticeship = recipe.teacher.apprenticeship()
+        apprenticeship = recipe.apprenticeship
         hub = asdict(task.hub) if task.hub and source.path is None else None
         settings = {
             "task": recipe.task.name,
@@ -136,46 +143,71 @@ class Graph:
         title = f"train the teacher on the gold rationales of '{apprenticeship.split}'"
         return make_step("teach", "train", settings, {"data": self.data}, title, 3 * effort(spec), alone=True)
 
-    def _ask(self, kind: str, split: str) -> Step:
-        """The teacher on `split`: "annotate" as the recipe samples it; "ask" greedily, without the answer."""
-        recipe = self.recipe
+    def _annotate(self, split: str, counterfactual: bool = False) -> dict[str, Step]:
+        """Every teacher on its part of a split's questions, by label."""
+        return {
+            entry.label: self._add(self._ask("annotate", split, entry, counterfactual))
+            for entry in self.recipe.faculty
+        }
+
+    def _ask(self, kind: str, split: str, entry: TeacherEntry, counterfactual: bool = False) -> Step:
+        """A teacher on `split`: "annotate" as the recipe samples it, on its part of the questions where there
+        are several teachers; "ask" greedily, without the answer, on all of them."""
+        recipe, teacher = self.recipe, entry.teacher
         sampling = asdict(recipe.sampling.sampling())
         prompt = recipe.prompt.model_dump(mode="json")
         settings: dict[str, Any] = {
             "task": recipe.task.name,
             "split": split,
-            "teacher": {**recipe.teacher.decisive(), "identity": asdict(recipe.teacher.identity())},
+            "teacher": {**teacher.decisive(), "identity": asdict(teacher.identity())},
             "revision": self.teach.hash if self.teach else "",
-            "files": hashes(recipe.teacher.files()),
+            "files": hashes(teacher.files()),
             "prompt": prompt,
             "sampling": sampling,
             "policy": recipe.sampling.policy().model_dump(mode="json"),
             "unanswered": recipe.sampling.unanswered,
         }
         needs = {"data": self.data, **({"teach": self.teach} if self.teach else {})}
-        how = asked_how(recipe)
+        how = asked_how(recipe, entry)
+        called, suffix, of = f"'{teacher.name}'", "", ""
+        if len(recipe.faculty) > 1:
+            called, suffix, of = f"'{entry.label}'", f"/{entry.label}", "its part of "
+            if kind == "annotate":
+                index = [each.label for each in recipe.faculty].index(entry.label)
+                settings["part"] = {"shares": [each.share for each in recipe.faculty], "index": index}
+        if counterfactual:
+            settings |= {"prompt": {**prompt, "show_answer": True}, "counterfactual": True}
+            settings["policy"] = PolicySpec().model_dump(mode="json")
+            title = f"ask the teacher {called} to argue for wrong answers on {of}{split}"
+            name = f"annotate/counterfactual{suffix}"
+            return make_step(name, "annotate", settings, needs, title, 30, alone=True, how=how)
         if kind == "annotate":
             many = f"{recipe.sampling.n} per question"
-            title = f"annotate {split} with the teacher '{recipe.teacher.name}' ({many})"
+            title = f"annotate {of}{split} with the teacher {called} ({many})"
             name, cost = ("annotate", 60.0) if split == "train" else (f"annotate/{split}", 6.0)
-            return make_step(name, kind, settings, needs, title, cost, alone=True, how=how)
+            return make_step(f"{name}{suffix}", kind, settings, needs, title, cost, alone=True, how=how)
         settings |= {
             "policy": PolicySpec().model_dump(mode="json"),
             "prompt": {**prompt, "show_answer": False},
         }
         settings["sampling"] = {**sampling, "temperature": 0.0, "top_p": 1.0}
-        title, alone = f"ask the teacher on {split}", bool(recipe.budget.caps())
-        return make_step(f"ask/{split}", kind, settings, needs, title, 6, alone=alone, how=how)
+        title = f"ask the teacher {called} on {split}" if suffix else f"ask the teacher on {split}"
+        alone = bool(recipe.budget.caps())
+        return make_step(f"ask/{split}{suffix}", kind, settings, needs, title, 6, alone=alone, how=how)
 
-    def _curate(self, split: str, annotated: Step, rationales: str = "kept", seed: int = 0) -> Step:
-        """Filtered as the recipe says; or, as a control, not at all, or by lot to the same number."""
+    def _curate(
+        self, split: str, annotated: Mapping[str, Step], rationales: str = "kept", seed: int = 0
+    ) -> Step:
+        """Filtered as the recipe says; or, as a control, not at all, or by lot to the same number; or those
+        that do not reach the gold answer, for methods that learn from them."""
         spec = self.recipe.curate if rationales == "kept" else UNFILTERED
         settings: dict[str, Any] = {
             "split": split,
             "curate": spec.model_dump(mode="json"),
-            "teacher": self.recipe.teacher.identity().model,
         }
-        needs = {"data": self.data, "annotate": annotated}
+        if len(self.recipe.faculty) == 1:
+            settings["teacher"] = self.recipe.faculty[0].teacher.identity().model
+        needs = {"data": self.data, **self._roles(annotated)}
         name = "curate" if split == "train" else f"curate/{split}"
         title = f"filter the rationales of {split} by gold"
         if rationales == "unfiltered":
@@ -185,12 +217,15 @@ class Graph:
             title = f"draw as many rationales of {split} by lot (seed {seed})"
             settings["seed"] = seed
             needs["like"] = self.curate
+        if rationales in ("wrong", "counterfactual"):
+            name, title = f"{name}-{rationales}", f"take the {rationales} rationales of {split}"
+            settings["kind"] = rationales
         return make_step(name, "curate", settings, needs, title, 2)
 
     def _audit(self) -> Step:
         """What the run's data and rationales are worth; nothing that is trained waits for it."""
         settings = audit_settings(self.recipe.audit, self.recipe.prompt.show_answer)
-        needs = {"data": self.data, "annotate": self.annotate, "curate": self.curate}
+        needs = {"data": self.data, **self._roles(self.annotated), "curate": self.curate}
         title = "audit the questions and rationales"
         # Whoever pays out of one budget does so one after the other.
         alone = bool(self.recipe.budget.caps() and self.recipe.audit.reader)
@@ -201,122 +236,23 @@ class Graph:
         if entry.rationales == "kept":
             return self.curate
         seed = seed if entry.rationales == "random" else 0
-        return self._add(self._curate("train", self.annotate, entry.rationales, seed))
+        return self._add(self._curate("train", self.annotated, entry.rationales, seed))
+
+    def _wanted(self, kind: RationaleKind) -> Step:
+        """Rationales that do not reach the gold answer: those that the teacher wrote by itself, or those that
+        it is asked for with a wrong answer shown as the right one."""
+        annotated = self.annotated
+        if kind == "counterfactual":
+            annotated = self._annotate("train", counterfactual=True)
+        return self._add(self._curate("train", annotated, kind))
 
     def _dev_rationales(self) -> Step:
         """Rationales on dev, asked for only where a learning rate is chosen by the loss on them."""
-        return self._add(self._curate("dev", self._add(self._ask("annotate", "dev"))))
+        return self._add(self._curate("dev", self._annotate("dev")))
 
-    # ------------------------------------------------------------ students
-
-    def _arms(
-        self, student: StudentEntry, files: Mapping[str, str], entry: MethodEntry, seed: int
-    ) -> Iterator[Arm]:
-        rates = rates_of(entry, self.recipe.train)
-        choice = self._choice(student, files, entry, seed, rates) if len(rates) > 1 else None
-        trained = self._train(
-            student, files, entry, seed, entry.budget, rates[0] if not choice else None, choice
-        )
-        for split in self.recipe.evaluate.splits:
-            predicted = self._predict(student, entry, entry.label, seed, split, trained)
-            yield Arm(entry, student, seed, split, trained, predicted)
-            given = readable_stage(entry)
-            if given and split in self.asked:
-                bound = self._predict(student, entry, entry.label, seed, split, trained, given)
-                yield Arm(entry, student, seed, split, trained, bound, upper_bound=True)
-
-    def _choice(
-        self,
-        student: StudentEntry,
-        files: Mapping[str, str],
-        entry: MethodEntry,
-        seed: int,
-        rates: tuple[float, ...],
-    ) -> Step:
-        """Short trainings at each rate, and the choice between them by their loss on dev's rationales."""
-        needs: dict[str, Step] = {}
-        for rate in rates:
-            name = f"search-{rate:g}/{entry.label}"
-            share = self.recipe.train.search_share
-            trained = self._train(student, files, entry, seed, share, rate, None, name)
-            needs |= {f"{rate!r} {stage}": step for stage, step in trained.items()}
-        name = f"choose/{student.label}/{entry.label}/seed{seed}"
-        return self._add(
-            make_step(name, "choose", {}, needs, f"choose {entry.label}'s learning rate on dev", 0.1)
-        )
-
-    def _train(
-        self,
-        student: StudentEntry,
-        files: Mapping[str, str],
-        entry: MethodEntry,
-        seed: int,
-        budget: float,
-        rate: float | None,
-        choice: Step | None,
-        search: str = "",
-    ) -> dict[str, Step]:
-        """One training for each stage of the method, which share the budget. Those of a `search`, which
-        goes by that name, also measure their loss on dev."""
-        trained: dict[str, Step] = {}
-        label = search or entry.label
-        for stage in entry.method.stages():
-            spec = self.recipe.train
-            spec = spec.model_copy(update={"budget": spec.budget.times(budget * stage.share)})
-            settings = {
-                "student": student.student.model_dump(mode="json"),
-                "files": dict(files),
-                "method": entry.method.model_dump(mode="json"),
-                "stage": stage.name,
-                "split": "train",
-                "train": spec.model_dump(mode="json", exclude={"learning_rate", "search_share"}),
-                "learning_rate": rate,
-                "seed": seed,
-            }
-            needs = {"data": self.data, "rationales": self._rationales(entry, seed)}
-            needs |= {"choice": choice} if choice else {}
-            if search:
-                needs["dev rationales"] = self._dev_rationales()
-            if stage.start_from:
-                needs["start"] = trained[stage.start_from]
-            name = f"train/{student.label}/{label}/seed{seed}/{stage.name}"
-            title = f"train {label}{f' ({stage.name})' if len(entry.method.stages()) > 1 else ''}"
-            trained[stage.name] = self._add(
-                make_step(name, "train", settings, needs, self._titled(title, student, seed), effort(spec))
-            )
-        return trained
-
-    def _predict(
-        self,
-        student: StudentEntry,
-        entry: MethodEntry,
-        label: str,
-        seed: int,
-        split: str,
-        trained: Mapping[str, Step],
-        given: str | None = None,
-    ) -> Step:
-        settings = {
-            "student": student.student.model_dump(mode="json"),
-            "method": entry.method.model_dump(mode="json"),
-            "split": split,
-            "max_new_tokens": self.recipe.evaluate.max_new_tokens,
-            "batch_tokens": self.recipe.evaluate.batch_tokens,
-            "given": given,
-        }
-        needs = {
-            "data": self.data,
-            **{f"stage {name}": step for name, step in trained.items() if name != given},
-        }
-        if given:
-            needs["teacher"] = self.asked[split]
-        bound = "-given" if given else ""
-        name = f"predict/{student.label}/{label}/seed{seed}/{split}{bound}"
-        title = f"ask {label} on {split}" + (" with the teacher's rationale" if given else "")
-        return self._add(make_step(name, "predict", settings, needs, self._titled(title, student, seed), 6))
-
-    def _titled(self, title: str, student: StudentEntry, seed: int) -> str:
-        """The title, with the student and seed where there are several."""
-        many = [student.label] if len(self.recipe.students) > 1 else []
-        many += [f"seed {seed}"] if len(self.recipe.seeds) > 1 else []
-        return f"{title} ({', '.join(many)})" if many else title
+    def _roles(self, annotated: Mapping[str, Step]) -> dict[str, Step]:
+        """The steps of an annotation by the role that `Work.annotated` looks for."""
+        if len(annotated) == 1:
+            (only,) = annotated.values()
+            return {ANNOTATE: only}
+        return {f"{ANNOTATE} {label}": step for label, step in annotated.items()}

@@ -9,12 +9,12 @@ from typing import Any
 
 from understudy import shelves
 from understudy.curate import CurateSpec
-from understudy.errors import DataError, StoreError
-from understudy.recipe.spec import AuditSpec, MethodEntry, Recipe, StudentEntry
-from understudy.roles import Source, Task
+from understudy.errors import DataError, RecipeError, StoreError
+from understudy.prices import PriceSpec
+from understudy.recipe.spec import AuditSpec, MethodEntry, Recipe, StudentEntry, TeacherEntry
+from understudy.roles import Source, Task, Teacher, TrainSpec
 from understudy.steps import VERSIONS
 from understudy.store import Step, hash_files
-from understudy.train import TrainSpec
 
 UNFILTERED = CurateSpec(right_answer=False, complete=False, distinct=False, loops=False)
 """Every rationale that has a readable answer, right or wrong: what filtering is measured against."""
@@ -40,18 +40,38 @@ def audit_settings(audit: AuditSpec, shown_answer: bool) -> dict[str, Any]:
     }
 
 
-def asked_how(recipe: Recipe) -> dict[str, Any]:
-    """How a recipe's teachers are asked, as far as it decides nothing: pace, budget, price, machines."""
-    payers = [recipe.teacher, *([recipe.audit.reader] if recipe.audit.reader else [])]
+def asked_how(recipe: Recipe, entry: TeacherEntry | None = None) -> dict[str, Any]:
+    """How a recipe's teachers are asked, as far as it decides nothing: pace, budget, prices, machines.
+
+    `entry` is the teacher that the step asks; the first one where none is given. `paid` and `prices` are
+    those of everybody whom the run pays, because they share its budget.
+    """
+    asked = entry or recipe.faculty[0]
+    others = [recipe.audit.reader, *(method.method.answerer() for method in recipe.methods)]
+    payers: list[Teacher] = [each.teacher for each in recipe.faculty]
+    payers += [other for other in others if other]
     return {
-        "teacher": recipe.teacher.model_dump(mode="json"),
+        "teacher": asked.teacher.model_dump(mode="json"),
         "reader": recipe.audit.reader.model_dump(mode="json") if recipe.audit.reader else None,
         "budget": recipe.budget.model_dump(mode="json"),
-        "price": recipe.price.model_dump(mode="json") if recipe.price else None,
+        "prices": [[*who, price.model_dump(mode="json")] for who, price in _prices(recipe).items()],
         "ray": recipe.ray.model_dump(mode="json") if recipe.ray else None,
         "ledger": recipe.ledger,
         "paid": sorted({(who.endpoint, who.model) for who in (payer.identity() for payer in payers)}),
     }
+
+
+def _prices(recipe: Recipe) -> dict[tuple[str, str], PriceSpec]:
+    """(Endpoint, model) -> what the recipe says that it costs, whatever its settings."""
+    found: dict[tuple[str, str], PriceSpec] = {}
+    for entry in recipe.faculty:
+        who = entry.teacher.identity()
+        if entry.price and found.setdefault((who.endpoint, who.model), entry.price) != entry.price:
+            raise RecipeError(
+                f"two prices are given for {who.model} at {who.endpoint}: give its teachers one price, or "
+                "one of them an endpoint of its own"
+            )
+    return found
 
 
 def files_of(task: Task, source: Source) -> dict[str, str]:
@@ -102,5 +122,5 @@ def from_checkpoint(entry: StudentEntry) -> bool:
 
 def effort(spec: TrainSpec) -> float:
     """A rough cost of a training, for the time left only."""
-    per_unit = {"tokens": 1 / 20_000, "steps": 0.2, "epochs": 60.0}
+    per_unit = {"tokens": 1 / 20_000, "steps": 0.2, "epochs": 60.0, "flops": 1e-11}
     return spec.budget.amount * per_unit[spec.budget.unit]

@@ -13,10 +13,16 @@ from pydantic import ValidationError
 from understudy import shelves
 from understudy.errors import RecipeError
 from understudy.recipe.problems import problems, shown
-from understudy.recipe.spec import CONTROL, CombinationError, MethodEntry, Recipe, StudentEntry
+from understudy.recipe.spec import (
+    CONTROL,
+    CombinationError,
+    MethodEntry,
+    Recipe,
+    StudentEntry,
+    TeacherEntry,
+)
 from understudy.recipe.text import Keys, Problem, dotted, read
-from understudy.roles import Method, Spec, Student, Task, Teacher
-from understudy.train import TrainSpec
+from understudy.roles import Method, Spec, Student, Task, Teacher, TrainSpec
 
 
 def load_recipe(
@@ -43,6 +49,7 @@ def parse_recipe(
         if key in values:
             values[key] = section(values[key], found)
     failed = {problem.keys[0] for problem in found}
+    failed |= {"teacher"} if "teachers" in failed else set()
     values = {key: value for key, value in values.items() if key not in failed}
     try:
         recipe = Recipe.model_validate(values)
@@ -51,7 +58,7 @@ def parse_recipe(
         document.refuse([*found, *(p for p in top if not p.keys or p.keys[0] not in failed)])
         raise
     except CombinationError as error:
-        document.refuse([*found, *error.problems])
+        document.refuse([*found, *(p for p in error.problems if not p.keys or p.keys[0] not in failed)])
         raise
     document.refuse([*found, *_misread(document.values, recipe.written(), ())])
     return _with_prompt(_with_control(recipe), document.values)
@@ -116,6 +123,13 @@ def _teacher(written: Any, found: list[Problem]) -> Teacher | None:
     return teacher
 
 
+def _teachers(written: Any, found: list[Problem]) -> Any:
+    return [
+        TeacherEntry(**own, teacher=spec)
+        for own, spec in _entries("teachers", Teacher, TeacherEntry, written, found)
+    ]
+
+
 def _students(written: Any, found: list[Problem]) -> Any:
     return [
         StudentEntry(**own, student=spec)
@@ -149,6 +163,7 @@ def _audit(written: Any, found: list[Problem]) -> Any:
 _SECTIONS = {
     "task": _task,
     "teacher": _teacher,
+    "teachers": _teachers,
     "audit": _audit,
     "students": _students,
     "methods": _methods,

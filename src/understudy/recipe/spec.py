@@ -24,9 +24,10 @@ from understudy.metering import BudgetSpec
 from understudy.policies import PolicySpec, contradictions
 from understudy.prices import PriceSpec
 from understudy.prompts import PromptSpec
-from understudy.recipe.text import Problem, write
-from understudy.roles import Method, Source, Spec, Student, Task, Teacher
-from understudy.train import TrainSpec
+from understudy.recipe.lessons import impossible
+from understudy.recipe.teachers import impossible_answerers, impossible_machines, impossible_teachers
+from understudy.recipe.text import Keys, Problem, write
+from understudy.roles import Apprenticeship, Method, Source, Spec, Student, Task, Teacher, TrainSpec
 from understudy.types import AnswerForm, Sampling
 
 CONTROL = "answer_only"
@@ -67,9 +68,13 @@ class TaskEntry(Spec):
     """For the `jsonl` task: our name -> the file's name of a column."""
     form: AnswerForm | None = None
     """For the `jsonl` task: what answers look like, where that cannot be told from the rows."""
+    seed: int = Field(0, ge=0)
+    """For tasks that make their questions: another seed, other questions."""
 
     def source(self) -> Source:
-        return Source(path=self.path, revision=self.revision, columns=self.columns, form=self.form)
+        return Source(
+            path=self.path, revision=self.revision, columns=self.columns, form=self.form, seed=self.seed
+        )
 
 
 class AnnotationSampling(PolicySpec):
@@ -90,6 +95,18 @@ class AnnotationSampling(PolicySpec):
         return PolicySpec(**self.model_dump(include=set(PolicySpec.model_fields)))
 
 
+class TeacherEntry(Spec):
+    """One of several teachers, who share the questions."""
+
+    label: FolderName
+    """Says in the report, and in every rationale, who wrote it."""
+    share: Positive = 1.0
+    """Its part of the questions, beside the shares of the others: 1 and 4 are a fifth and four fifths."""
+    price: PriceSpec | None = None
+    """What it costs, where the table of list prices does not know or is wrong."""
+    teacher: SerializeAsAny[Teacher]
+
+
 class StudentEntry(Spec):
     label: FolderName
     student: SerializeAsAny[Student]
@@ -104,6 +121,8 @@ class MethodEntry(Spec):
     rationales: Literal["kept", "unfiltered", "random"] = "kept"
     """What it is trained on: what curation kept; every rationale with a readable answer; or as many of
     those as were kept, drawn by lot. The last two are controls that show what filtering does."""
+    students: tuple[str, ...] = ()
+    """Labels of the students that it is for; all of them where it names none."""
     method: SerializeAsAny[Method]
 
 
@@ -129,14 +148,17 @@ class Recipe(Spec):
     """Every student is trained once with each."""
     task: TaskEntry
     data: DataSpec = DataSpec()
-    teacher: SerializeAsAny[Teacher]
+    teacher: SerializeAsAny[Teacher] | None = None
+    """Who writes the rationales."""
+    teachers: tuple[TeacherEntry, ...] = ()
+    """The same for several, each of whom writes about its share of the questions."""
     prompt: PromptSpec = PromptSpec()
     sampling: AnnotationSampling = AnnotationSampling()
     budget: BudgetSpec = BudgetSpec()
     price: PriceSpec | None = None
-    """What the teacher costs, where the table of list prices does not know or is wrong."""
+    """What `teacher` costs, where the table of list prices does not know or is wrong."""
     ray: RaySpec | None = None
-    """Ask the teacher from the actors of a Ray cluster."""
+    """Ask the teachers from the actors of a Ray cluster."""
     ledger: str | None = None
     """A file that several runs share, so that none pays for what another has bought; each has its own
     otherwise."""
@@ -158,9 +180,24 @@ class Recipe(Spec):
             raise CombinationError(found)
         return self
 
+    @property
+    def faculty(self) -> tuple[TeacherEntry, ...]:
+        """Everybody who writes rationales; the teacher of a recipe with one goes by "teacher"."""
+        if self.teacher is None:
+            return self.teachers
+        return (TeacherEntry(label="teacher", price=self.price, teacher=self.teacher),)
+
+    @property
+    def apprenticeship(self) -> Apprenticeship | None:
+        """What the run trains before its teacher can speak, who is then the only one."""
+        return self.teacher.apprenticeship() if self.teacher else None
+
     def written(self) -> dict[str, Any]:
         """The recipe as plain values, laid out as in its file, every default filled in."""
         values = self.model_dump(mode="json")
+        del values["teacher" if self.teacher is None else "teachers"]
+        if self.teachers:
+            values["teachers"] = [_flat(entry, "teacher") for entry in values["teachers"]]
         values["students"] = [_flat(entry, "student") for entry in values["students"]]
         values["methods"] = [_flat(entry, "method") for entry in values["methods"]]
         return values
@@ -180,12 +217,17 @@ def _flat(entry: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 
 def _impossible(recipe: Recipe) -> Iterator[Problem]:
+    if not recipe.faculty:
+        yield Problem(("teacher",), "the key 'teacher' is missing, or 'teachers' where there are several")
+        return
+    yield from _impossible_teachers(recipe)
     yield from _repeated("student", [entry.label for entry in recipe.students])
     yield from _repeated("method", [entry.label for entry in recipe.methods])
     for index, method in enumerate(recipe.methods):
         if method.label == CONTROL and method.method.name != CONTROL:
             sentence = f"the label '{CONTROL}' is the control's; label '{method.method.name}' otherwise"
             yield Problem(("methods", index, "label"), sentence)
+    yield from _impossible_methods(recipe)
     if len(set(recipe.seeds)) < len(recipe.seeds):
         yield Problem(("seeds",), "'seeds' names one seed twice, which would count one student as two")
     drawn = recipe.sampling
@@ -212,9 +254,36 @@ def _repeated(part: str, labels: Sequence[str]) -> Iterator[Problem]:
             )
 
 
+def _impossible_teachers(recipe: Recipe) -> Iterator[Problem]:
+    several = [(entry.label, entry.teacher) for entry in recipe.teachers]
+    yield from _repeated("teacher", [label for label, _ in several])
+    yield from impossible_teachers(recipe.teacher, several, recipe.price is not None)
+    teachers = [entry.teacher for entry in recipe.faculty]
+    yield from impossible_answerers([entry.method for entry in recipe.methods], teachers)
+    if recipe.ray:
+        named: list[tuple[Keys, Teacher]] = [(("teacher",), recipe.teacher)] if recipe.teacher else []
+        named += [(("teachers", index), teacher) for index, (_, teacher) in enumerate(several)]
+        yield from impossible_machines(named)
+
+
+def _impossible_methods(recipe: Recipe) -> Iterator[Problem]:
+    labels = {entry.label: entry.student for entry in recipe.students}
+    for index, entry in enumerate(recipe.methods):
+        for label in entry.students:
+            if label not in labels:
+                sentence = f"no student is labelled '{label}' (there are: {', '.join(labels)})"
+                yield Problem(("methods", index, "students"), sentence)
+        students = [labels[label] for label in entry.students or labels if label in labels]
+        policy = recipe.sampling.policy()
+        teachers = [taught.teacher for taught in recipe.faculty]
+        yield from impossible(index, entry.method, students, teachers, recipe.prompt, policy)
+
+
 def _impossible_task(entry: TaskEntry, task: Task) -> Iterator[Problem]:
     if task.generated and entry.path is not None:
         yield Problem(("task", "path"), f"the task '{entry.name}' makes its questions; remove 'task.path'")
+    if not task.generated and entry.seed:
+        yield Problem(("task", "seed"), f"the task '{entry.name}' reads its questions; remove 'task.seed'")
     if not task.generated and task.hub is None and entry.path is None:
         yield Problem(("task",), f"the task '{entry.name}' reads your own file; give 'task.path'")
     if entry.revision is not None and entry.path is not None:
@@ -242,7 +311,7 @@ def _impossible_splits(recipe: Recipe, task: Task) -> Iterator[Problem]:
     keys = ("evaluate", "splits")
     if not splits or len(set(splits)) < len(splits):
         yield Problem(keys, "'evaluate.splits' should name at least one split, and none twice")
-    apprenticeship = recipe.teacher.apprenticeship()
+    apprenticeship = recipe.apprenticeship
     taught = apprenticeship.split if apprenticeship else ""
     for split in splits:
         if split in ("train", "dev", taught):
@@ -257,7 +326,7 @@ def _impossible_splits(recipe: Recipe, task: Task) -> Iterator[Problem]:
             yield Problem(
                 keys, f"the task '{task.name}' has no split '{split}' to evaluate (there are: {there})"
             )
-    if not apprenticeship:
+    if recipe.teacher is None or not apprenticeship:
         return
     if taught not in task.splits:
         there = ", ".join(task.splits)

@@ -22,7 +22,7 @@ VERSION = "2023-06-01"
 """The version of the API in which older models still take a temperature."""
 _DEFAULT = 1.0
 """The API's own temperature and top_p."""
-_CACHED = ("cache_creation_input_tokens", "cache_read_input_tokens")
+_STORED, _CACHED = "cache_creation_input_tokens", "cache_read_input_tokens"
 _SPENT = ("enforced_spend_limit_reached", "specified api usage limits")
 _FINISH: Mapping[object, FinishReason] = {
     "max_tokens": "length",
@@ -71,17 +71,18 @@ class MessagesDialect:
         if not isinstance(blocks, list):
             return unreadable("holds no content", text)
         prompt, completion = usage(reply.get("usage"), "input_tokens", "output_tokens")
-        cached = sum(usage(reply.get("usage"), name, "")[0] for name in _CACHED)
+        stored, cached = usage(reply.get("usage"), _STORED, _CACHED)
         return [
             Completion(
                 question_id=request.question.id,
                 sample=samples[0],
                 text="".join(_parts(blocks, "text")),
                 finish_reason=_FINISH.get(reply.get("stop_reason"), "stop"),
-                prompt_tokens=prompt + cached,
+                prompt_tokens=prompt + stored + cached,
                 completion_tokens=completion,
                 reasoning="\n\n".join(_parts(blocks, "thinking")),
                 raw=text,
+                cached_tokens=cached,
             )
         ]
 

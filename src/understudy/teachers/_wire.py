@@ -134,6 +134,7 @@ def read(
                 completion_tokens=share + (at < left),
                 reasoning=thought,
                 raw=text,
+                cached_tokens=min(_cached(reply.get("usage")), prompt_tokens) if at == 0 else 0,
             )
         )
     return completions
@@ -146,6 +147,12 @@ def usage(counts: object, prompt: str, completion: str) -> tuple[int, int]:
     numbers = (counts.get(prompt), counts.get(completion))
     one, other = (n if isinstance(n, int) and 0 < n < _LARGEST_COUNT else 0 for n in numbers)
     return int(one), int(other)
+
+
+def _cached(counts: object) -> int:
+    """Tokens of the prompt that the server had in its cache, as OpenAI and those after it say it."""
+    details = counts.get("prompt_tokens_details") if isinstance(counts, dict) else None
+    return usage(details, "cached_tokens", "")[0]
 
 
 def _said(choice: Mapping[str, Any]) -> tuple[str, str]:

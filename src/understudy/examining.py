@@ -1,0 +1,152 @@
+"""The steps in which trained students answer, and in which a method fits something to what they answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from understudy.answers import reasoning
+from understudy.asking import bought, completer_of, ledger_of, metered, named, price_of_teacher, run_name
+from understudy.evaluate import Asked, judge_all, predict
+from understudy.ledger import Ledger
+from understudy.probing import Probed, probe_of, probed
+from understudy.records import load_predictions, save
+from understudy.roles import Completer, Identity, Method
+from understudy.store import write_text
+from understudy.studying import fold_of
+from understudy.types import AnswerForm, Prediction, Question, Sampling, Written
+from understudy.voting import vote
+from understudy.work import Work, method_of, student_of, teacher_of
+
+RAW = "raw"
+"""Marks predictions that hold all that was written, before the method settles what counts."""
+
+
+def ask_students(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
+    prepared = work.prepared()
+    questions = list(prepared.splits[settings["split"]])
+    method = method_of(settings["method"])
+    if "only" in settings:
+        apart = set(fold_of(questions, settings["fold"], settings["folds"]))
+        questions = [question for question in questions if question.id in apart]
+    given = _given(settings, work, questions, prepared.form)
+    if given:
+        questions = [question for question in questions if question.id in given[settings["given"]]]
+    probing = Probed(tuple(questions), given)
+    if "probe" in settings:
+        original = load_predictions(work.needs["original"])
+        probing = probed(probe_of(settings["probe"]), method, questions, original, prepared.form)
+        questions = list(probing.questions)
+    with ExitStack() as stack:
+        ledger = stack.enter_context(Ledger(work.ledger, run=work.folder.name))
+        students, ledgers = _who_answers(settings, work, method, stack)
+        drawn = None
+        if "chains" in settings:
+            drawn = Sampling(temperature=settings["temperature"], max_tokens=settings["max_new_tokens"])
+        asked = Asked(
+            Sampling(max_tokens=settings["max_new_tokens"]),
+            drawn,
+            settings.get("chains", 1),
+            probing.given,
+            probing.prefixes,
+            ledgers,
+            only=settings.get("only", ""),
+        )
+        written = predict(questions, method, students, asked, ledger, work.progress)
+    predictions = list(_settled(settings, work, method, questions, written, prepared.form))
+    save(work.folder / "predictions.jsonl", predictions)
+    result: dict[str, Any] = {"n": len(predictions)}
+    if "probe" in settings:
+        result["skipped"] = dict(probing.skipped)
+    if "answerer" in settings:
+        result["bought"] = bought(work)
+    if not settings.get(RAW) and "only" not in settings:
+        judged = judge_all(questions, predictions, prepared.form)
+        result["correct"] = sum(row.verdict.name == "correct" for row in judged)
+    return result
+
+
+def _who_answers(
+    settings: Mapping[str, Any], work: Work, method: Method, stack: ExitStack
+) -> tuple[dict[str, Completer], dict[str, Ledger]]:
+    """Who writes each stage; and the ledger of those stages that somebody writes who is paid."""
+    from understudy.students._completer import StudentCompleter
+
+    student = student_of(settings["student"])
+    found: dict[str, Completer] = {}
+    ledgers: dict[str, Ledger] = {}
+    for stage in method.stages():
+        only_others = settings.get("only", stage.name) != stage.name
+        if only_others or not stage.asked or stage.name == settings["given"]:
+            continue
+        if stage.by == "teacher":
+            found[stage.name], ledgers[stage.name] = _answerer(settings, work, stack)
+        elif stage.uses in found:
+            found[stage.name] = found[stage.uses]
+        else:
+            folder = work.needs[f"stage {stage.uses or stage.name}"]
+            identity = Identity("local", f"student:{settings['student']['name']}", folder.name)
+            live = student.load(folder / "model")
+            found[stage.name] = StudentCompleter(live, identity, settings["batch_tokens"])
+    return found, ledgers
+
+
+def _answerer(settings: Mapping[str, Any], work: Work, stack: ExitStack) -> tuple[Completer, Ledger]:
+    """The frozen one who answers from what a student wrote, and the ledger that keeps what it costs."""
+    how, who = work.how, teacher_of(work.how["answerer"])
+    model = work.needs["teach"] / "model" if "teach" in work.needs else None
+    price = price_of_teacher(who, how)
+    completer = completer_of(who, model, how)
+    stack.callback(completer.close)
+    ledger = ledger_of(how, work.ledger)
+    opened = Ledger(ledger, run=run_name(how, work.folder), price=price.of if price else None)
+    return metered(named(completer, settings.get("revision", "")), how, ledger, price), stack.enter_context(
+        opened
+    )
+
+
+def _given(
+    settings: Mapping[str, Any], work: Work, questions: Sequence[Question], form: AnswerForm
+) -> dict[str, dict[str, str]]:
+    """The teacher's reasoning on the split by question id, for the stage that is to read that."""
+    if settings["given"] is None:
+        return {}
+    by_id = {question.id: question for question in questions}
+    texts = {
+        p.question_id: reasoning(p.text, form, by_id[p.question_id].choices)
+        for p in load_predictions(work.needs["teacher"])
+    }
+    return {settings["given"]: texts}
+
+
+def _settled(
+    settings: Mapping[str, Any],
+    work: Work,
+    method: Method,
+    questions: Sequence[Question],
+    written: Sequence[Sequence[tuple[Written, ...]]],
+    form: AnswerForm,
+) -> Iterator[Prediction]:
+    """What counts as each question's answer: what the method makes of its texts, or the vote of several."""
+    tuned: dict[str, Any] = {}
+    if "tuned" in work.needs:
+        tuned = json.loads((work.needs["tuned"] / "tuned.json").read_text(encoding="utf-8"))
+    for question, chains in zip(questions, written, strict=True):
+        if settings.get(RAW) or "only" in settings:
+            yield Prediction(question.id, chains[0])
+        else:
+            settled = [method.settle(question, texts, form, tuned) for texts in chains]
+            yield settled[0] if len(settled) == 1 else vote(question, settled, form)
+
+
+def tune_method(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
+    """What a method fits on dev, from what its students wrote there."""
+    prepared = work.prepared()
+    questions = {question.id: question for question in prepared.splits[settings["split"]]}
+    predictions = load_predictions(work.needs["predicted"])
+    rows = [(questions[p.question_id], p.written) for p in predictions]
+    tuned = method_of(settings["method"]).tune(rows, prepared.form)
+    write_text(work.folder / "tuned.json", json.dumps(tuned, indent=1))
+    return {"n": len(rows), "tuned": tuned}

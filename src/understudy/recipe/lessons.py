@@ -1,0 +1,56 @@
+"""Which methods a recipe cannot run with its teacher, its students and the way rationales are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from understudy.policies import PolicySpec
+from understudy.prompts import PromptSpec
+from understudy.recipe.text import Problem
+from understudy.roles import Method, Student, Teacher
+
+LOGITS = ("student", "transformers")
+"""Teachers whose model can be loaded beside a student's."""
+
+
+def impossible(
+    index: int,
+    method: Method,
+    students: Sequence[Student],
+    teachers: Sequence[Teacher],
+    prompt: PromptSpec,
+    policy: PolicySpec,
+) -> Iterator[Problem]:
+    """What stands in the way of the method at this place of the recipe."""
+    keys = ("methods", index, "name")
+    for stage in method.stages():
+        learner = method.learner(stage.name)
+        if learner is None:
+            continue
+        for student in students:
+            if student.name not in learner.ARCHITECTURES:
+                able = " or ".join(learner.ARCHITECTURES)
+                yield Problem(
+                    keys,
+                    f"the method '{method.name}' trains {able} students and not '{student.name}': name "
+                    "those it is for in its 'students'",
+                )
+        if learner.NEEDS_TEACHER and (len(teachers) != 1 or teachers[0].name not in LOGITS):
+            yield Problem(
+                keys,
+                f"the method '{method.name}' needs a teacher that gives logits: a 'student' or a "
+                "'transformers' one, and no other beside it",
+            )
+    wants = method.wants()
+    if "hinted" in wants and policy.hint != "failed":
+        yield Problem(
+            keys,
+            f"the method '{method.name}' learns from rationales that were asked for again with the answer "
+            "shown: set 'sampling.hint: failed'",
+        )
+    if "counterfactual" in wants and prompt.style == "bare":
+        yield Problem(
+            keys,
+            f"the method '{method.name}' shows the teacher wrong answers to argue for, which style 'bare' "
+            "cannot: use few_shot or zero_shot",
+        )
