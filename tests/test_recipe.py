@@ -80,6 +80,7 @@ def test_a_name_alone_is_enough_and_defaults_fill_the_rest() -> None:
     recipe = parse()
     assert recipe.seeds == (0,)
     assert recipe.task.name == "arithmetic"
+    assert recipe.teacher
     assert recipe.teacher.name == "template"
     assert [entry.label for entry in recipe.students] == ["causal"]
     assert [(entry.label, entry.budget) for entry in recipe.methods] == [

@@ -15,6 +15,7 @@ from understudy.graph import Arm, Graph
 from understudy.probing import outcome, probe_of, probed
 from understudy.records import load_predictions
 from understudy.report.faithfulness import OWN, TEACHER, Probing, Reading, Which, attribution, faithfulness
+from understudy.report.thresholds import Fitted, thresholds
 from understudy.report.votes import votes
 from understudy.store import Store
 from understudy.types import Judged
@@ -34,6 +35,9 @@ def sections(graph: Graph, store: Store, prepared: Prepared) -> Iterator[Section
     voted = {_name(arm): judged(arm, store, prepared) for arm in graph.arms if arm.chains > 1}
     if voted:
         yield votes(voted)
+    fitted = list(_fitted(graph, store))
+    if fitted:
+        yield thresholds(fitted)
 
 
 def judged(arm: Arm, store: Store, prepared: Prepared) -> tuple[Judged, ...]:
@@ -70,3 +74,17 @@ def _readings(graph: Graph, store: Store, prepared: Prepared) -> Iterator[Readin
     for arm in plain:
         if _which(arm) in bounded:
             yield Reading(_which(arm), TEACHER if arm.upper_bound else OWN, judged(arm, store, prepared))
+
+
+def _fitted(graph: Graph, store: Store) -> Iterator[Fitted]:
+    """The thresholds that methods chose on dev, with the curve that they were chosen from."""
+    seen: set[str] = set()
+    for arm in graph.arms:
+        tuned = arm.predicted.needs.get("tuned")
+        if tuned is None or tuned.hash in seen:
+            continue
+        seen.add(tuned.hash)
+        result = store.outcome(tuned)["result"]
+        found = result["tuned"]
+        if found.get("curve"):
+            yield Fitted(_which(arm), result["n"], found["threshold"], found["curve"])
