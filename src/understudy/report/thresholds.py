@@ -57,8 +57,9 @@ def _sentence(one: Fitted) -> str:
     saved = 1 - at["tokens"] / never["tokens"] if never["tokens"] else 0.0
     who = f"{one.which.method} ({one.which.student}, seed {one.which.seed})"
     return (
-        f"{who} answers {percent(at['at_once'])} of dev's {one.n} questions at once, which saves {percent(saved)} of the tokens of always reasoning; "
-        f"accuracy on dev is {percent(at['accuracy'])} against {percent(never['accuracy'])}."
+        f"{who} answers {percent(at['at_once'])} of dev's {one.n} questions at once, which saves "
+        f"{percent(saved)} of the tokens of always reasoning; accuracy on dev is {percent(at['accuracy'])} "
+        f"against {percent(never['accuracy'])}."
     )
 
 
