@@ -22,6 +22,7 @@ from understudy.data import Prepared, load_prepared
 from understudy.engines.running import versions
 from understudy.evaluate import judge_all
 from understudy.graph import Arm, Graph
+from understudy.graph._pieces import readable_stage
 from understudy.prices import Price
 from understudy.recipe.spec import CONTROL
 from understudy.records import load_predictions, load_rationales
@@ -274,7 +275,7 @@ def _notes(graph: Graph, store: Store, prepared: Prepared) -> Iterator[str]:
     for line in sorted({_too_long(arm, store) for arm in graph.arms}):
         if line:
             yield line
-    several = [arm for arm in graph.arms if not arm.upper_bound and len(arm.trained) > 1]
+    several = [arm for arm in graph.arms if not arm.upper_bound and readable_stage(arm.method)]
     for label in sorted({arm.method.label for arm in several}):
         if not any(arm.upper_bound and arm.method.label == label for arm in graph.arms):
             yield (
