@@ -8,6 +8,7 @@ from small import recipe
 from test_graph import APPRENTICED, PLAIN, SEARCHED, graph
 from understudy.errors import RecipeError
 from understudy.graph import Graph
+from understudy.methods.dpo import DirectPreference
 from understudy.store import Step
 
 
@@ -136,3 +137,8 @@ def test_a_method_can_be_for_some_students() -> None:
 def test_what_cannot_be_is_refused_before_anything_runs(override: str, sentence: str) -> None:
     with pytest.raises(RecipeError, match=sentence):
         recipe(override, text=PLAIN)
+
+
+def test_preferences_are_learned_at_a_rate_of_their_own() -> None:
+    first, second = DirectPreference(preference_rate=0.25).stages()
+    assert (first.rate, second.rate) == (1.0, 0.25)

@@ -37,7 +37,7 @@ def train_student(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
             _student(settings, work, lesson.method),
             groups,
             TrainSpec(**settings["train"]),
-            learning_rate=rate,
+            learning_rate=rate * lesson.stage.rate,
             seed=settings["seed"],
             folder=work.folder,
             progress=work.progress,

@@ -29,6 +29,9 @@ class DirectPreference(Method):
     WANTS: ClassVar[frozenset[RationaleKind]] = frozenset({"wrong"})
     preference_share: float = Field(0.25, gt=0, lt=1)
     """Part of the budget that is spent on preferences, after fine-tuning."""
+    preference_rate: float = Field(0.1, gt=0)
+    """Multiple of the learning rate that preferences are learned with. Fine-tuning's own is far too high for
+    them; a tenth or less is the custom."""
     beta: float = Field(0.1, gt=0)
     """How closely the student is held to the fine-tuned one: the lower, the further it may go."""
     likelihood: float = Field(1.0, ge=0)
@@ -38,7 +41,13 @@ class DirectPreference(Method):
     def stages(self) -> tuple[Stage, ...]:
         return (
             Stage("rationale", writes="both", share=1 - self.preference_share, asked=False),
-            Stage("preference", writes="both", share=self.preference_share, start_from="rationale"),
+            Stage(
+                "preference",
+                writes="both",
+                share=self.preference_share,
+                start_from="rationale",
+                rate=self.preference_rate,
+            ),
         )
 
     def examples(

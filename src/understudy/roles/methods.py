@@ -38,6 +38,8 @@ class Stage:
     folds: int = 2
     """Parts that the questions are cut into for cross-fitting."""
     order: Literal["random", "easy_first"] = "random"
+    rate: float = 1.0
+    """Multiple of the learning rate that it is trained with."""
     stop: tuple[str, ...] = ()
     """Where decoding may stop at test time."""
     asked: bool = True
