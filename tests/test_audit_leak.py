@@ -52,10 +52,11 @@ def test_the_last_sentence_is_taken_away(text: str, rest: str) -> None:
 
 
 @pytest.mark.parametrize("unit", [". ", "a.", "1. ", "R. ", ".", "\n", "x", " ", "....  ", ".*", "e.g"])
-def test_a_megabyte_is_split_in_a_second(unit: str) -> None:
+def test_a_megabyte_is_split_in_seconds(unit: str) -> None:
+    """About one on an idle core; what grows with the square of the length would take many minutes."""
     started = time.process_time()
     without_last(unit * (1_000_000 // len(unit)))
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 4
 
 
 # ---------------------------------------------------------------- the reader

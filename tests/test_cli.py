@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 import understudy
+from understudy import shelves
 from understudy.cli import main
 from understudy.console import Work, watching
 from understudy.errors import DataError, StoreError, TeacherError, TrainingError
@@ -285,13 +286,7 @@ def test_a_closed_pipe_is_quiet() -> None:
 
 def test_list_shows_every_shelf_with_one_line_each() -> None:
     lines = call("list").stdout.splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == [
-        "tasks",
-        "teachers",
-        "methods",
-        "students",
-        "metrics",
-    ]
+    assert [line for line in lines if not line.startswith(" ")] == list(shelves.SHELVES)
     (gsm8k,) = (line for line in lines if line.split()[0] == "gsm8k")
     assert "word problems" in gsm8k
 
