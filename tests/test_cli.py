@@ -133,8 +133,10 @@ def test_help_shows_every_command_in_a_whole_line() -> None:
     lines = call("--help").output.partition("Commands:")[2].strip().splitlines()
     assert [line.split()[0] for line in lines] == [
         "audit",
+        "compare",
         "demo",
         "doctor",
+        "export",
         "judge",
         "ledger",
         "list",

@@ -39,19 +39,22 @@ FLOORS = {
         *shelves.SHELVES,
         *("annotate", "curate", "data", "train", "trainer", "optimizers", "evaluate", "judging", "steps"),
         *("report", "engines", "audit", "asking", "work", "estimate", "policies"),
-        *("studying", "examining", "probing", "voting", "counterfactuals"),
+        *("studying", "examining", "probing", "voting", "counterfactuals", "generators"),
     ),
     4: (
         *("recipe", "graph", "reporting", "findings", "distill", "auditing", "preflight", "costing"),
-        "sweep",
+        *("sweep", "comparing", "exchange"),
     ),
-    5: ("cli", "ledger_commands", "console", "doctor", "catalogue", "method_table", "__main__"),
+    5: (
+        *("cli", "exchange_commands", "ledger_commands", "console", "doctor", "catalogue", "method_table"),
+        "__main__",
+    ),
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 
 HEAVY = {
     *("torch", "transformers", "datasets", "ray", "scipy", "accelerate", "tokenizers"),
-    *("sympy", "math_verify", "datasketch", "py3langid", "litellm", "aiohttp", "trl"),
+    *("sympy", "math_verify", "datasketch", "py3langid", "litellm", "aiohttp", "trl", "ctranslate2"),
 }
 LONGEST = 350
 

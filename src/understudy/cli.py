@@ -17,6 +17,7 @@ import click
 
 from understudy import __version__
 from understudy.errors import StoreError, TrainingError, UnderstudyError
+from understudy.exchange_commands import compare, export
 from understudy.ledger_commands import ledger
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def _out(command: Any) -> Any:
     )(command)
 
 
+main.add_command(compare)
+main.add_command(export)
 main.add_command(ledger)
 
 _RECIPE = click.argument("recipe", type=click.Path(path_type=Path))

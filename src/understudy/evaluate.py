@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from understudy import answers
 from understudy.errors import RecipeError
+from understudy.generators.contract import CAN, EXACT, REFERENCE, ComputeType, EngineName, settled
 from understudy.ledger import Ledger
 from understudy.probing import probe_of
 from understudy.roles import Completer, Method, Spec, Stage
@@ -39,6 +41,11 @@ class EvaluateSpec(Spec):
     max_new_tokens: int = Field(256, gt=0)
     batch_tokens: int = Field(16384, gt=0)
     """Source + new tokens of a generation batch, padding included. Changes speed, not answers."""
+    engine: EngineName = "auto"
+    """What runs a trained student: `transformers`, `ctranslate2`, or the faster of those that can. Any but
+    transformers is first measured against it. In float32 it changes speed, not answers."""
+    compute_type: ComputeType = "float32"
+    """The number format in which a trained student computes. Any but float32 changes answers."""
     teacher: bool = False
     """Also ask the teacher on the evaluation splits, greedily and without the answer: its accuracy
     there, and the rationales that a two-stage student's upper bound reads. Costs teacher tokens."""
@@ -58,6 +65,20 @@ class EvaluateSpec(Spec):
             except RecipeError as error:
                 raise ValueError(str(error)) from error
         return probes
+
+    @model_validator(mode="after")
+    def _possible(self) -> EvaluateSpec:
+        if self.engine != "auto" and self.compute_type not in CAN[self.engine]:
+            formats = " or ".join(CAN[self.engine])
+            raise ValueError(f"the engine {self.engine} computes in {formats}, not in {self.compute_type}")
+        return self
+
+    def decisive(self, drawn: bool) -> dict[str, Any]:
+        """What of engine and format decides what is written; empty where every choice writes the same."""
+        if self.compute_type != EXACT:
+            return {"engine": settled(self.engine, self.compute_type), "compute_type": self.compute_type}
+        # Two engines never draw alike, so "auto" and transformers draw with the same one.
+        return {"engine": self.engine} if drawn and self.engine not in ("auto", REFERENCE) else {}
 
 
 Chain = tuple[Question, list[Written]]

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from understudy.answers import reasoning
 from understudy.asking import bought, completer_of, ledger_of, metered, named, price_of_teacher, run_name
+from understudy.data import Prepared
 from understudy.evaluate import Asked, judge_all, predict
+from understudy.generators.contract import EXACT
+from understudy.generators.parity import Rehearsal, spread
+from understudy.generators.ready import Wanted, ready
 from understudy.ledger import Ledger
 from understudy.probing import Probed, probe_of, probed
 from understudy.records import load_predictions, save
@@ -20,6 +25,8 @@ from understudy.types import AnswerForm, Prediction, Question, Sampling, Written
 from understudy.voting import vote
 from understudy.work import Work, method_of, student_of, teacher_of
 
+ENGINES = "engines"
+"""The folder of a run for what engines make of students, and how they were measured. It may be deleted."""
 RAW = "raw"
 """Marks predictions that hold all that was written, before the method settles what counts."""
 
@@ -41,7 +48,8 @@ def ask_students(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
         questions = list(probing.questions)
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger(work.ledger, run=work.folder.name))
-        students, ledgers = _who_answers(settings, work, method, stack)
+        answers = len(questions) * settings.get("chains", 1)
+        students, ledgers, told = _who_answers(settings, work, method, prepared, answers, stack)
         drawn = None
         if "chains" in settings:
             drawn = Sampling(temperature=settings["temperature"], max_tokens=settings["max_new_tokens"])
@@ -57,7 +65,7 @@ def ask_students(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
         written = predict(questions, method, students, asked, ledger, work.progress)
     predictions = list(_settled(settings, work, method, questions, written, prepared.form))
     save(work.folder / "predictions.jsonl", predictions)
-    result: dict[str, Any] = {"n": len(predictions)}
+    result: dict[str, Any] = {"n": len(predictions), "engines": told}
     if "probe" in settings:
         result["skipped"] = dict(probing.skipped)
     if "answerer" in settings:
@@ -69,14 +77,30 @@ def ask_students(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
 
 
 def _who_answers(
-    settings: Mapping[str, Any], work: Work, method: Method, stack: ExitStack
-) -> tuple[dict[str, Completer], dict[str, Ledger]]:
-    """Who writes each stage; and the ledger of those stages that somebody writes who is paid."""
+    settings: Mapping[str, Any],
+    work: Work,
+    method: Method,
+    prepared: Prepared,
+    answers: int,
+    stack: ExitStack,
+) -> tuple[dict[str, Completer], dict[str, Ledger], dict[str, Any]]:
+    """Who writes each stage; the ledger of those stages that somebody writes who is paid; and, of the others,
+    which engine runs them and why. `answers` is how many texts each stage writes, about."""
     from understudy.students._completer import StudentCompleter
 
     student = student_of(settings["student"])
+    wanted = Wanted(
+        settings.get("engine") or work.how.get("engine", "auto"),
+        settings.get("compute_type", EXACT),
+        answers,
+        drawn="chains" in settings,
+    )
+    rehearsal = Rehearsal(
+        method, prepared.form, *spread(prepared.splits), settings["max_new_tokens"], settings["batch_tokens"]
+    )
     found: dict[str, Completer] = {}
     ledgers: dict[str, Ledger] = {}
+    told: dict[str, Any] = {}
     for stage in method.stages():
         only_others = settings.get("only", stage.name) != stage.name
         if only_others or not stage.asked or stage.name == settings["given"]:
@@ -87,10 +111,20 @@ def _who_answers(
             found[stage.name] = found[stage.uses]
         else:
             folder = work.needs[f"stage {stage.uses or stage.name}"]
-            identity = Identity("local", f"student:{settings['student']['name']}", folder.name)
             live = student.load(folder / "model")
-            found[stage.name] = StudentCompleter(live, identity, settings["batch_tokens"])
-    return found, ledgers
+            cache = work.ledger.parent / ENGINES
+            writer, told[stage.name] = ready(live, folder / "model", wanted, stage, rehearsal, cache)
+            identity = Identity(
+                "local", f"student:{settings['student']['name']}", _revision(settings, folder)
+            )
+            found[stage.name] = StudentCompleter(live, identity, settings["batch_tokens"], writer)
+    return found, ledgers, told
+
+
+def _revision(settings: Mapping[str, Any], folder: Path) -> str:
+    """Whose words the ledger hands out: those of another engine or format only where they are the same."""
+    otherwise = [settings[key] for key in ("engine", "compute_type") if key in settings]
+    return " ".join([folder.name, *otherwise])
 
 
 def _answerer(settings: Mapping[str, Any], work: Work, stack: ExitStack) -> tuple[Completer, Ledger]:

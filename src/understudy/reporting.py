@@ -21,6 +21,7 @@ from understudy.curate import COUNTED, CurateSpec
 from understudy.data import Prepared, load_prepared
 from understudy.engines.running import versions
 from understudy.evaluate import judge_all
+from understudy.generators.telling import sentences
 from understudy.graph import Arm, Graph
 from understudy.graph._pieces import readable_stage
 from understudy.prices import Price
@@ -283,6 +284,8 @@ def _notes(graph: Graph, store: Store, prepared: Prepared) -> Iterator[str]:
                 "(evaluate.teacher: true asks it)."
             )
     yield from _taught(graph, store)
+    predicted = {arm.predicted.hash: arm.predicted for arm in graph.arms}
+    yield from sentences(store.outcome(step)["result"] for step in predicted.values())
 
 
 def _each_teacher(several: Sequence[Mapping[str, Any]]) -> Iterator[str]:

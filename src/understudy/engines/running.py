@@ -18,7 +18,17 @@ from understudy.steps import perform
 from understudy.store import Step, Store
 from understudy.work import Work
 
-PACKAGES = ("understudy", "torch", "transformers", "accelerate", "tokenizers", "datasets", "numpy", "scipy")
+PACKAGES = (
+    "understudy",
+    "torch",
+    "transformers",
+    "accelerate",
+    "tokenizers",
+    "datasets",
+    "numpy",
+    "scipy",
+    "ctranslate2",
+)
 
 
 @cache

@@ -270,6 +270,7 @@ class Course:
             "given": given,
             **(beside or {}),
         }
+        settings |= ground.recipe.evaluate.decisive(drawn="chains" in settings)
         needs = {"data": ground.data}
         only = settings.get("only")
         stages = [stage for stage in self.entry.method.stages() if only in (None, stage.name)]
@@ -280,15 +281,15 @@ class Course:
         needs |= {"original": original} if original else {}
         if given:
             needs["teacher"] = ground.asked[split]
-        how: dict[str, Any] = {}
-        if any(stage.by == "teacher" for stage in stages):
-            how = self._answerer(settings, needs)
+        others = any(stage.by == "teacher" for stage in stages)
+        how = {"engine": ground.recipe.evaluate.engine}
+        how |= self._answerer(settings, needs) if others else {}
         suffix = "-given" if given else f"-{name}" if name and not only else ""
         label = name if only else self.entry.label
         path = f"predict/{self.student.label}/{label}/seed{self.seed}/{split}{suffix}"
         title = f"ask {self.entry.label} on {split}" + (" with the teacher's rationale" if given else "")
         title += f" ({name})" if name and not given else ""
-        alone = bool(how) and bool(ground.recipe.budget.caps())
+        alone = others and bool(ground.recipe.budget.caps())
         return ground.add(make_step(path, "predict", settings, needs, self._titled(title), 6, alone, how))
 
     def _answerer(self, settings: dict[str, Any], needs: dict[str, Step]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +27,8 @@ class Generated:
     logprob: float | None = None
     """Sum of the natural log-probabilities of the generated tokens, end of text included, up to the stop
     string: the model's own, at temperature 1 and over its whole vocabulary, however they were drawn."""
+    ids: tuple[int, ...] = field(default=(), compare=False, repr=False)
+    """The generated tokens that `tokens` counts, for whoever compares two ways of writing."""
 
 
 class LiveStudent(Protocol):

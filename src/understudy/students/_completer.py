@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
+from understudy.generators.contract import Writer
 from understudy.roles import Identity, Landed, LiveStudent
 from understudy.streams import windows
 from understudy.types import Completion, Request, Sampling
@@ -20,22 +21,25 @@ class StudentCompleter:
     is what is answered: the completion goes on from there and does not repeat it.
     """
 
-    def __init__(self, live: LiveStudent, identity: Identity, batch_tokens: int) -> None:
+    def __init__(
+        self, live: LiveStudent, identity: Identity, batch_tokens: int, writer: Writer | None = None
+    ) -> None:
+        """`writer` writes in the student's place, if there is one, and is where it is to be."""
         import torch
 
         self.identity = identity
-        self._live = live
+        self._writer = writer or live
         self._batch_tokens = batch_tokens
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        live.model.to(device)
+        if writer is None:
+            live.model.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
         first = 0
         for window in windows(requests):
             read = [" ".join(filter(None, _asked(request))) for request in window]
-            lengths = self._live.source_tokens(read)
+            lengths = self._writer.source_tokens(read)
             rows = [(p, sample, lengths[p]) for p, request in enumerate(window) for sample in request.samples]
-            for batch in self._batches(rows, sampling.max_tokens):
+            for batch in packed(rows, sampling.max_tokens, self._batch_tokens):
                 said = self._say(batch, [window[position] for position, _, _ in batch], sampling)
                 yield [(first + row[0], completion) for row, completion in zip(batch, said, strict=True)]
             first += len(window)
@@ -48,7 +52,7 @@ class StudentCompleter:
         if sampling.temperature > 0:
             torch.manual_seed(_seed(sampling, asked, batch))
         sources, prefixes = zip(*map(_asked, asked), strict=True)
-        texts = self._live.generate(sources, sampling, prefixes)
+        texts = self._writer.generate(sources, sampling, prefixes)
         for (_, sample, _), request, text in zip(batch, asked, texts, strict=True):
             yield Completion(
                 question_id=request.question.id,
@@ -60,19 +64,20 @@ class StudentCompleter:
                 logprob=text.logprob,
             )
 
-    def _batches(self, rows: Sequence[Row], new_tokens: int) -> Iterator[list[Row]]:
-        """Longest first, so that a batch that does not fit into memory fails at once, not at the end."""
-        batch: list[Row] = []
-        for row in sorted(rows, key=lambda row: -row[2]):
-            if batch and (len(batch) + 1) * (batch[0][2] + new_tokens) > self._batch_tokens:
-                yield batch
-                batch = []
-            batch.append(row)
-        if batch:
-            yield batch
-
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def packed(rows: Sequence[Row], new_tokens: int, batch_tokens: int) -> Iterator[list[Row]]:
+    """Longest first, so that a batch that does not fit into memory fails at once, not at the end."""
+    batch: list[Row] = []
+    for row in sorted(rows, key=lambda row: -row[2]):
+        if batch and (len(batch) + 1) * (batch[0][2] + new_tokens) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 def _asked(request: Request) -> tuple[str, str]:

@@ -90,7 +90,8 @@ def read_back(
         tokens = bisect_left(range(tokens), True, key=stopped)
     total = math.fsum(logprobs[:tokens])
     measured = len(logprobs) > 0 and math.isfinite(total)
-    return Generated(text.strip(), reason, source_tokens, tokens, total if measured else None)
+    logprob = total if measured else None
+    return Generated(text.strip(), reason, source_tokens, tokens, logprob, tuple(new[:tokens]))
 
 
 def plain_generation(model: Any, ends: set[int], pad: int) -> Any:

@@ -14,6 +14,7 @@ from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from understudy.roles import Generated
 from understudy.students import _live
+from understudy.students._stops import Stops
 from understudy.types import Sampling
 
 
@@ -63,12 +64,9 @@ class _Chosen:
 
     def __init__(self, scores: _Scores, codec: Any, stops: Sequence[str], width: int) -> None:
         self.scores = scores
-        self.codec = codec
-        self.stops = [stop for stop in stops if stop]
+        self.stops = Stops(codec, stops)
         self.width = width
         self.logprobs: list[torch.Tensor] = []
-        # A character can take several tokens, and no stop string is longer than this.
-        self.window = 8 + 4 * max(map(len, self.stops), default=0)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         del scores
@@ -76,20 +74,12 @@ class _Chosen:
         assert latest is not None
         # Twice as fast as the logarithm of a sum, for it is one kernel; it lives for this step alone.
         self.logprobs.append(latest.log_softmax(-1).gather(1, input_ids[:, -1:]).squeeze(1))
-        if not self.stops:
+        if not self.stops.texts:
             return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
         rows = input_ids[:, self.width :].tolist()
-        return torch.tensor([self._stopped(row) for row in rows], device=input_ids.device)
+        return torch.tensor([self.stops.came(row) for row in rows], device=input_ids.device)
 
     def rows(self) -> list[list[float]]:
         """Of each row, the log-probability of every token, padding after its end included."""
         table: list[list[float]] = torch.stack(self.logprobs, 1).tolist()
         return table
-
-    def _stopped(self, new: Sequence[int]) -> bool:
-        """Whether a stop string has come. The end of the text is looked at first, for that is quick."""
-        return self._has_stop(new[-self.window :]) and self._has_stop(new)
-
-    def _has_stop(self, ids: Sequence[int]) -> bool:
-        text = self.codec.decode(ids)
-        return any(stop in text for stop in self.stops)
