@@ -304,8 +304,13 @@ def test_a_student_learns_four_examples_by_heart(name: str, tmp_path: Path, one_
     assert {one.finish_reason for one in written} == {"stop"}
     assert [one.source_tokens for one in written] == live.source_tokens(sources)
     # Neither the neighbours in a batch nor their order change what is written.
-    assert [live.generate([source], Sampling(max_tokens=20))[0] for source in sources] == written
-    assert live.generate(sources[::-1], Sampling(max_tokens=20)) == written[::-1]
+    alone = [live.generate([source], Sampling(max_tokens=20))[0] for source in sources]
+    turned = live.generate(sources[::-1], Sampling(max_tokens=20))[::-1]
+    for others in (alone, turned):
+        assert [(o.text, o.finish_reason, o.tokens) for o in others] == [
+            (w.text, w.finish_reason, w.tokens) for w in written
+        ]
+        assert [o.logprob for o in others] == pytest.approx([w.logprob for w in written], abs=1e-4)
     short = live.generate(sources, Sampling(max_tokens=2))
     assert {(one.finish_reason, one.tokens) for one in short} == {("length", 2)}
 
