@@ -121,11 +121,12 @@ class _Lessons:
 
     def related(self) -> list[tuple[Example, ...]]:
         """The groups of the method's other stages, which share this one's vocabulary."""
+        others = [stage for stage in self.method.stages() if stage.name != self.stage.name and stage.trained]
+        rationales = self.rationales() if others else []
         return [
             group
-            for stage in self.method.stages()
-            if stage.name != self.stage.name and stage.trained
-            for group in self._groups(stage.name, self.rationales(), self.settings["split"])
+            for stage in others
+            for group in self._groups(stage.name, rationales, self.settings["split"])
         ]
 
     def _groups(self, stage: str, rationales: Sequence[Rationale], split: str) -> list[tuple[Example, ...]]:

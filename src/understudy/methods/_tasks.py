@@ -1,4 +1,4 @@
-"""What mt_re, mt_ra and mt_cot share: two tasks of one student, told apart by what follows the question."""
+"""What methods of two tasks share: one student, a group of two examples of one question."""
 
 from __future__ import annotations
 

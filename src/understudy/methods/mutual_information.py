@@ -14,6 +14,7 @@ from pydantic import Field
 
 from understudy.answers import write
 from understudy.learners.mutual_information import MutualInformation
+from understudy.methods._tasks import both
 from understudy.prompts import render
 from understudy.roles import Learner, Method, Stage
 from understudy.types import AnswerForm, Example, Question, Rationale
@@ -40,13 +41,9 @@ class MutuallyInformed(Method):
         """A group of two for each rationale, so that the two tasks of a question meet in one batch."""
         source = self.prompt(stage, question, {})
         explain = f"explain: {render(question)}"
-        weight = self.rationale_weight
         return [
-            (
-                Example(question.id, source, write(rationale.answer, form), "answer", 1 - weight),
-                Example(question.id, explain, rationale.text, "rationale", weight),
-            )
-            for rationale in rationales
+            both(question, (source, write(r.answer, form)), (explain, r.text), self.rationale_weight)
+            for r in rationales
         ]
 
     def prompt(self, stage: str, question: Question, written: Mapping[str, str]) -> str:

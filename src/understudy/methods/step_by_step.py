@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from understudy.answers import write
+from understudy.methods._tasks import both
 from understudy.prompts import render
 from understudy.roles import Method, Stage
 from understudy.types import AnswerForm, Example, Question, Rationale
@@ -35,13 +36,9 @@ class StepByStep(Method):
         """A group of two for each rationale, so that both losses come from the same questions."""
         source = self.prompt(stage, question, {})
         explain = f"explain: {render(question)}"
-        weight = self.rationale_weight
         return [
-            (
-                Example(question.id, source, write(rationale.answer, form), "answer", 1 - weight),
-                Example(question.id, explain, rationale.text, "rationale", weight),
-            )
-            for rationale in rationales
+            both(question, (source, write(r.answer, form)), (explain, r.text), self.rationale_weight)
+            for r in rationales
         ]
 
     def prompt(self, stage: str, question: Question, written: Mapping[str, str]) -> str:
