@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +71,7 @@ def changes(rows: int) -> Iterator[Change]:
     yield Change("the gold answer of one row", rows=lambda old: [*old[:-1], {**old[-1], "answer": "1"}])
     yield Change("the order of the rows", rows=lambda old: old[::-1])
     yield Change("a filter: curate.min_words=3", ("curate.min_words=3",))
+    yield Change("the judge: answers are text, not numbers", ("task.form=text",))
     yield Change("a method more", ("methods=[answer_only, single_stage]",))
     how = ("teacher.concurrency=8", "price={input: 1, output: 2}", "budget.usd=1000")
     yield Change("concurrency, price and budget", how)
@@ -148,28 +149,27 @@ def budgeted(folder: Path, rows: int) -> Iterator[tuple[str, Paid]]:
         yield change.what, run(folder, change)
 
 
-def table(lines: Sequence[tuple[str, Paid]]) -> Iterator[str]:
-    yield "| what changed | rows | asked | reused |"
-    yield "|---|---:|---:|---:|"
-    for what, paid in lines:
-        found = "stopped" if paid.reused is None else f"{paid.reused:,}"
-        yield f"| {what} | {paid.rows:,} | {paid.asked:,} | {found} |"
+def show(what: str, paid: Paid) -> None:
+    """One line of the table, as soon as it is known: the whole takes minutes."""
+    found = "stopped" if paid.reused is None else f"{paid.reused:,}"
+    print(f"| {what} | {paid.rows:,} | {paid.asked:,} | {found} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=200, help="training questions, four samples each")
     rows = parser.parse_args().rows
-    lines: list[tuple[str, Paid]] = []
+    print("| what changed | rows | asked | reused |\n|---|---:|---:|---:|", flush=True)
     with tempfile.TemporaryDirectory() as scratch, serving(latency=0.0) as url:
         base, capped = Path(scratch) / "base", Path(scratch) / "capped"
         for folder in (base, capped):
             folder.mkdir()
             lay_out(folder, url, rows)
-        lines.append(("the first run", run(base, Change("the first run"))))
-        lines += [(change.what, tried(base, change)) for change in changes(rows)]
-        lines += budgeted(capped, rows)
-    print(*table(lines), sep="\n")
+        show("the first run", run(base, Change("the first run")))
+        for change in changes(rows):
+            show(change.what, tried(base, change))
+        for what, paid in budgeted(capped, rows):
+            show(what, paid)
 
 
 if __name__ == "__main__":

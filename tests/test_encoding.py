@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_writing import t5_tokenizer
 from tiny import STUDENTS, TEXTS, scratch
 from understudy.students._live import IGNORED
-from understudy.trainer import objective, token_weights
+from understudy.training.objective import objective, token_weights
 from understudy.types import Example
 
 NAMES = tuple(STUDENTS)

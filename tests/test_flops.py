@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tiny import STUDENTS, SUMS, TEXTS, scratch
 from understudy.students._flops import Flops, count
-from understudy.trainer import objective, token_weights
+from understudy.training.objective import objective, token_weights
 
 NAMES = tuple(STUDENTS)
 

@@ -37,7 +37,7 @@ FLOORS = {
     ),
     3: (
         *shelves.SHELVES,
-        *("annotate", "curate", "data", "train", "trainer", "optimizers", "evaluate", "judging", "steps"),
+        *("annotate", "curate", "data", "training", "evaluate", "judging", "steps"),
         *("report", "engines", "audit", "asking", "work", "estimate", "policies"),
         *("studying", "examining", "probing", "voting", "counterfactuals", "generators"),
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import itertools
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 pytest.importorskip("trl", reason="the learners stand on TRL: pip install 'understudy[trl]'")
 
 from tiny import GROUPS, NUMBER, SUMS, TEXTS, quiet, rationale, scratch, spec
-from understudy import batches, trainer
+from understudy import batches
 from understudy.errors import TrainingError
 from understudy.learners._cross import Sorted, _ends, beside
 from understudy.learners._losses import OnPolicy, Preferred, logits_of, sequence_logprobs
@@ -32,7 +33,8 @@ from understudy.methods.dpo import DirectPreference
 from understudy.methods.logit import Logit
 from understudy.methods.on_policy import OnPolicy as OnPolicyMethod
 from understudy.roles import Lesson
-from understudy.train import train
+from understudy.training import train, trainer
+from understudy.training.objective import token_weights
 from understudy.types import Example, Rationale, Sampling
 
 NAMES = ["causal", "seq2seq"]
@@ -104,7 +106,9 @@ def weights_differ(a: Any, b: Any) -> float:
 @pytest.fixture(autouse=True)
 def _every_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress is told about twice a second; here the clock moves a second at every look."""
-    monkeypatch.setattr("understudy.trainer.time", SimpleNamespace(monotonic=itertools.count(1).__next__))
+    monkeypatch.setattr(
+        "understudy.training.watching.time", SimpleNamespace(monotonic=itertools.count(1).__next__)
+    )
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -140,8 +144,9 @@ def torn(name: str) -> Any:
     """A student that was taught the right and the wrong answer alike."""
     live: Any = scratch(name).create(PAIR_TEXTS, 0)
     both = [(Example("", e.source, e.target),) for pair in PAIRS for e in pair]
-    taught = lesson(Path("unused"), live, both, 60, rate=3e-3)
-    trainer.fit(live, taught.encoded, taught.plan, taught.spec, 3e-3, 0, taught.folder, quiet)
+    with tempfile.TemporaryDirectory() as folder:
+        taught = lesson(Path(folder), live, both, 60, rate=3e-3)
+        trainer.fit(live, taught.encoded, taught.plan, taught.spec, 3e-3, 0, taught.folder, quiet)
     return live
 
 
@@ -260,7 +265,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_across(
     given = lesson(tmp_path, live, GROUPS)
     rows = [row for group in beside(given, live) for row in group]
     inputs = live.collate(rows)
-    inputs["token_weights"] = trainer.token_weights(inputs["labels"], rows)
+    inputs["token_weights"] = token_weights(inputs["labels"], rows)
     live.model.eval()
     assert float(Sorted(live, 1.0, 0.0)(live.model, inputs, rows).detach()) == pytest.approx(0, abs=1e-6)
     other: Any = scratch(name, str(teachers[name, "word"])).create((), 3)

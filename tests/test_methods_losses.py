@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tiny import NUMBER, quiet, rationale, scratch, spec
-from understudy import batches, trainer
+from understudy import batches
 from understudy.errors import TrainingError
 from understudy.learners._losses import logits_of
 from understudy.learners._pairs import disagreement, unshared
@@ -27,7 +27,7 @@ from understudy.methods.mutual_information import MutuallyInformed
 from understudy.methods.single_stage import SingleStage
 from understudy.methods.step_by_step import StepByStep
 from understudy.roles import Learner, Lesson, Method
-from understudy.train import train
+from understudy.training import train, trainer
 from understudy.types import Example, Question, Rationale, RationaleKind, Sampling
 
 NAMES = ["causal", "seq2seq"]

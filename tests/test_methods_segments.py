@@ -11,7 +11,7 @@ import torch
 from tiny import BOOLEAN, CHOICE, quiet, scratch, spec
 from understudy.answers import judge, write
 from understudy.methods.as_es import AbstractiveExtractive
-from understudy.train import train
+from understudy.training import train
 from understudy.types import Question, Rationale, Sampling, Written
 
 

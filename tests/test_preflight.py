@@ -26,7 +26,7 @@ from understudy.students._escape import escape, unescape
 from understudy.students._tokenizers import KINDS, Closed, make_tokenizer
 from understudy.students.causal import Causal
 from understudy.students.seq2seq import Seq2Seq
-from understudy.train import train
+from understudy.training import train
 from understudy.types import Example, Sampling
 
 SPECIAL = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}

@@ -282,7 +282,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.parametrize("name", STUDENTS)
 def test_a_student_learns_four_examples_by_heart(name: str, tmp_path: Path, one_thread: None) -> None:
     from understudy.roles import Budget, TrainSpec
-    from understudy.train import train
+    from understudy.training import train
 
     student = shelves.load("students", name)(config="tiny")
     assert isinstance(student, Student)

@@ -20,8 +20,8 @@ from understudy.roles import Generated, Identity
 from understudy.students import _live
 from understudy.students._completer import StudentCompleter
 from understudy.students._tokenizers import KINDS, make_tokenizer
-from understudy.train import train
-from understudy.trainer import objective, token_weights
+from understudy.training import train
+from understudy.training.objective import objective, token_weights
 from understudy.types import Example, Message, Question, Request, Sampling
 
 NAMES = tuple(STUDENTS)

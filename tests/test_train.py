@@ -18,12 +18,16 @@ from safetensors.torch import load_file
 from tiny import BOOLEAN, GROUPS, NUMBER, STUDENTS, SUMS, TEXTS, quiet, rationale, scratch, spec
 from understudy.errors import TrainingError
 from understudy.methods.step_by_step import StepByStep
-from understudy.optimizers import split
 from understudy.roles import Budget, Learner, Lesson, TrainSpec
 from understudy.students._flops import count
 from understudy.students.causal import LiveCausal
-from understudy.train import Progress, train
-from understudy.trainer import COMPLETE, Loss, Rows, fit, mean_loss, objective, token_weights, use_bf16
+from understudy.training import Progress, train
+from understudy.training.arguments import use_bf16
+from understudy.training.checkpoints import COMPLETE
+from understudy.training.collate import Rows
+from understudy.training.objective import objective, token_weights
+from understudy.training.optimizers import split
+from understudy.training.trainer import Loss, fit, mean_loss
 from understudy.types import Example
 
 NAMES = tuple(STUDENTS)
@@ -42,7 +46,7 @@ def _one_thread() -> Iterator[None]:
 def _every_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress is told about twice a second; here the clock moves a second at every look."""
     clock = SimpleNamespace(monotonic=itertools.count(1).__next__)
-    monkeypatch.setattr("understudy.trainer.time", clock)
+    monkeypatch.setattr("understudy.training.watching.time", clock)
 
 
 def go(

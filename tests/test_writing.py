@@ -22,7 +22,7 @@ from understudy.students._completer import StudentCompleter
 from understudy.students._live import read_back
 from understudy.students._tokenizers import Closed, make_tokenizer
 from understudy.students.seq2seq import LiveSeq2Seq
-from understudy.train import train
+from understudy.training import train
 from understudy.types import Completion, Example, Message, Question, Request, Sampling
 
 NAMES = tuple(STUDENTS)

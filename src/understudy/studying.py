@@ -10,7 +10,7 @@ from typing import Any
 from understudy.errors import TrainingError
 from understudy.records import load_predictions, load_rationales
 from understudy.roles import Method, Stage, Student, TrainSpec
-from understudy.train import train
+from understudy.training import train
 from understudy.types import Example, Question, Rationale
 from understudy.work import Work, method_of, student_of
 

@@ -13,7 +13,7 @@ from understudy.data import Prepared, load_prepared
 from understudy.records import load_completions
 from understudy.roles import Method, Student, Teacher
 from understudy.store import MARK
-from understudy.train import Progress
+from understudy.training import Progress
 from understudy.types import Completion
 
 ANNOTATE = "annotate"

@@ -17,7 +17,7 @@ from understudy.errors import TrainingError
 from understudy.learners._losses import Rows, logits_of
 from understudy.learners._trl import part
 from understudy.roles import Lesson, LiveStudent
-from understudy.trainer import objective
+from understudy.training.objective import objective
 
 
 def beside(lesson: Lesson, teacher: LiveStudent) -> list[tuple[Mapping[str, Any], ...]]:

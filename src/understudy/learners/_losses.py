@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from understudy.roles import LiveStudent
-from understudy.trainer import objective
+from understudy.training.objective import objective
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from understudy.learners._losses import Rows, logits_of
-from understudy.trainer import objective
+from understudy.training.objective import objective
 
 
 class Agreed:

@@ -15,9 +15,13 @@ from typing import Any
 from torch.utils.data import DataLoader
 from transformers.trainer_callback import PrinterCallback
 
-from understudy import trainer
 from understudy.errors import TrainingError
 from understudy.roles import Lesson
+from understudy.training import trainer
+from understudy.training.arguments import arguments, optimizer
+from understudy.training.checkpoints import last_complete
+from understudy.training.collate import Groups, Planned
+from understudy.training.watching import Watch
 
 Collate = Callable[[Sequence[tuple[Mapping[str, Any], ...]]], dict[str, Any]]
 
@@ -45,14 +49,14 @@ def divergence() -> Callable[..., Any]:
     return loss
 
 
-def fit(lesson: Lesson, kind: Any, config: Any, collate: Collate, **arguments: Any) -> float:
+def fit(lesson: Lesson, kind: Any, config: Any, collate: Collate, **settings: Any) -> float:
     """Train `lesson.live` with the TRL trainer `kind` along the plan; returns as `trainer.fit` does.
 
     `config` makes the trainer's settings out of those of a plain training, which it gets as keywords;
     `collate` makes what the trainer computes its loss from out of the groups of a batch.
     """
     datasets = importlib.import_module("datasets")
-    args = trainer._arguments(lesson.spec, lesson.plan, lesson.learning_rate, lesson.seed, lesson.folder)
+    args = arguments(lesson.spec, lesson.plan, lesson.learning_rate, lesson.seed, lesson.folder)
     plain = args.to_dict() | {"gradient_checkpointing": False}
     model: Any = lesson.live.model
     before = vars(model).get("forward")
@@ -68,31 +72,31 @@ def fit(lesson: Lesson, kind: Any, config: Any, collate: Collate, **arguments: A
             # TRL wants one to look at; what is trained on comes from the plan.
             train_dataset=datasets.Dataset.from_dict({"group": list(range(len(lesson.encoded)))}),
             processing_class=lesson.live.tokenizer,  # type: ignore[attr-defined]
-            callbacks=[trainer._Watch(lesson.progress)],
-            **arguments,
+            callbacks=[Watch(lesson.progress)],
+            **settings,
         )
         running.lesson = lesson
-        running.optimizer_cls_and_kwargs = trainer._optimizer(lesson.spec, lesson.learning_rate)
+        running.optimizer_cls_and_kwargs = optimizer(lesson.spec, lesson.learning_rate)
         # Its losses are means over the batch at hand, which may be one that the student has just written.
         running.model_accepts_loss_kwargs = False
         running.remove_callback(PrinterCallback)
         with warnings.catch_warnings():
             # TRL asks transformers by a name that is going away.
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            running.train(resume_from_checkpoint=trainer._last_complete(lesson.folder / "checkpoints"))
+            running.train(resume_from_checkpoint=last_complete(lesson.folder / "checkpoints"))
     finally:
         hints.setLevel(level)
         # TRL hangs a forward of its own on the model.
         vars(model).pop("forward", None)
         if before is not None:
             model.forward = before
-    return trainer._last_mean(running.state.log_history, len(lesson.plan.batches))
+    return trainer.last_mean(running.state.log_history, len(lesson.plan.batches))
 
 
 def _ours(kind: Any) -> Any:
     """The trainer class `kind`, fed by the plan, and silent."""
 
-    class Planned(kind):  # type: ignore[misc]
+    class Ours(kind):  # type: ignore[misc]
         lesson: Lesson
 
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
@@ -100,8 +104,8 @@ def _ours(kind: Any) -> Any:
 
         def get_train_dataloader(self) -> Any:
             loader: DataLoader[Any] = DataLoader(
-                trainer._Groups(self.lesson.encoded),
-                batch_sampler=trainer._Planned(self.lesson.plan),
+                Groups(self.lesson.encoded),
+                batch_sampler=Planned(self.lesson.plan),
                 collate_fn=self.data_collator,
                 pin_memory=self.args.dataloader_pin_memory,
             )
@@ -113,4 +117,4 @@ def _ours(kind: Any) -> Any:
         def create_model_card(self, *_: Any, **__: Any) -> None:
             """Its checkpoints do not outlive the training."""
 
-    return Planned
+    return Ours

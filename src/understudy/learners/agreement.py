@@ -26,8 +26,8 @@ class Agreement(Learner):
     """Of the divergence, beside 1 for the plain objective."""
 
     def fit(self, lesson: Lesson) -> float:
-        from understudy import trainer
         from understudy.learners._pairs import Agreed
+        from understudy.training import trainer
 
         if all(len(group) == 1 for group in lesson.groups):
             raise TrainingError(

@@ -31,9 +31,9 @@ class LogitDistillation(Learner):
     """Whether a teacher of another vocabulary or architecture will do, compared by sorted probabilities."""
 
     def fit(self, lesson: Lesson) -> float:
-        from understudy import trainer
         from understudy.learners import _cross, _teacher, _trl
         from understudy.learners._losses import Distilled
+        from understudy.training import trainer
 
         teacher = _teacher.load(lesson)
         encoded, loss = lesson.encoded, None

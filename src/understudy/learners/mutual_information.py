@@ -33,8 +33,8 @@ class MutualInformation(Learner):
     """Of the term that ties the two tasks, beside 1 for the plain objective."""
 
     def fit(self, lesson: Lesson) -> float:
-        from understudy import trainer
         from understudy.learners._pairs import Shared
+        from understudy.training import trainer
 
         for group in lesson.groups:
             if sorted(example.objective for example in group) != ["answer", "rationale"]:

@@ -41,8 +41,8 @@ class OnPolicyDistillation(Learner):
         _teacher.agree(lesson.live, teacher)
         if lesson.live.kind == "causal":
             return self._trl(lesson, teacher)
-        from understudy import trainer
         from understudy.learners._losses import OnPolicy
+        from understudy.training import trainer
 
         return trainer.fit(
             lesson.live,

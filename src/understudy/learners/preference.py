@@ -37,8 +37,8 @@ class Preference(Learner):
         reference.eval()
         if lesson.live.kind == "causal":
             return self._trl(lesson, reference)
-        from understudy import trainer
         from understudy.learners._losses import Preferred
+        from understudy.training import trainer
 
         return trainer.fit(
             lesson.live,

@@ -10,20 +10,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from understudy import batches
 from understudy.errors import TrainingError
 from understudy.roles import Learner, Lesson, LiveStudent, Student, TrainSpec
+from understudy.training.encode import Progress, encode, size
 from understudy.types import Example
-
-if TYPE_CHECKING:
-    from understudy.students._flops import Flops
-
-Progress = Callable[[float, str], None]
-Group = tuple[Mapping[str, Any], ...]
 
 
 def train(
@@ -57,18 +52,18 @@ def train(
     parameters, final_loss, dev_loss, examples, too_long (examples left out), seconds (of this call). Raises
     TrainingError where nothing can be trained so.
     """
-    from understudy import trainer
     from understudy.students._flops import count
+    from understudy.training import trainer
 
     started = time.monotonic()
     texts = [t for group in (*groups, *related) for e in group for t in (e.source, f" {e.target}")]
     live = student.load(start) if start else student.create(texts, seed)
     if learner is not None:
         _check(learner, live, teacher)
-    encoded, kept = _encode(live, groups, spec)
+    encoded, kept = encode(live, groups, spec)
     flops = count(live.model)
     plan = batches.plan(
-        [_size(group, live.kind, flops) for group in encoded],
+        [size(group, live.kind, flops) for group in encoded],
         spec.batch_tokens,
         spec.budget.unit,
         spec.budget.amount,
@@ -81,7 +76,7 @@ def train(
         loss = trainer.fit(live, encoded, plan, spec, learning_rate, seed, folder, progress)
     else:
         loss = learner.fit(lesson)
-    dev_loss = trainer.mean_loss(live, _encode(live, dev, spec)[0]) if dev else None
+    dev_loss = trainer.mean_loss(live, encode(live, dev, spec)[0]) if dev else None
     live.save(folder / "model")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     examples = sum(map(len, encoded))
@@ -114,36 +109,3 @@ def _check(learner: Learner, live: LiveStudent, teacher: Path | None) -> None:
             f"the learner '{learner.name}' needs a teacher that gives logits: a `student` teacher, or a "
             "`transformers` one with a folder or hub id"
         )
-
-
-def _encode(
-    live: LiveStudent, groups: Sequence[tuple[Example, ...]], spec: TrainSpec
-) -> tuple[list[Group], list[tuple[Example, ...]]]:
-    """Every group that fits the limits, as token ids and as text."""
-    rows = iter(live.encode([example for group in groups for example in group]))
-    encoded = [(group, tuple(next(rows) for _ in group)) for group in groups]
-    fitting = [
-        (group, row)
-        for group, row in encoded
-        if all(
-            len(e["source"]) <= spec.max_source_tokens and len(e["target"]) <= spec.max_target_tokens
-            for e in row
-        )
-    ]
-    if not fitting:
-        raise TrainingError(
-            f"none of the {sum(map(len, groups))} training examples fits {spec.max_source_tokens} source "
-            f"and {spec.max_target_tokens} target tokens: raise train.max_source_tokens or "
-            "train.max_target_tokens"
-        )
-    return [row for _, row in fitting], [group for group, _ in fitting]
-
-
-def _size(group: Group, kind: str, flops: Flops | None = None) -> batches.Size:
-    tokens = sum(len(e["source"]) + len(e["target"]) for e in group)
-    cost = sum(flops.training(len(e["source"]), len(e["target"])) for e in group) if flops else 0.0
-    if kind == "causal":
-        longest = max(len(e["source"]) + len(e["target"]) for e in group)
-        return batches.Size(len(group), longest, 0, tokens, cost)
-    source = max(len(e["source"]) for e in group)
-    return batches.Size(len(group), source, max(len(e["target"]) for e in group), tokens, cost)

@@ -1,0 +1,64 @@
+"""From the groups of a batch to what a model computes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import Sampler
+
+from understudy.batches import Plan
+from understudy.roles import LiveStudent
+from understudy.training.objective import token_weights
+
+if TYPE_CHECKING:
+    from understudy.training.encode import Group
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+class Groups(torch.utils.data.Dataset["Group"]):
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.groups = groups
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> Group:
+        return self.groups[index]
+
+
+class Planned(Sampler[list[int]]):
+    """The plan's batches, in order."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter([list(batch) for batch in self.plan.batches])
+
+    def __len__(self) -> int:
+        return len(self.plan.batches)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Rows on their way to a loss, in a box that nobody opens to look for tensors."""
+
+    rows: Rows
+
+
+class Collator:
+    """Groups -> model inputs, labels and token weights; and the rows themselves, where a loss wants them."""
+
+    def __init__(self, live: LiveStudent, keep_rows: bool = False) -> None:
+        self.live = live
+        self.keep_rows = keep_rows
+
+    def __call__(self, groups: Sequence[Group]) -> dict[str, Any]:
+        rows = [{**row, "group": place} for place, group in enumerate(groups) for row in group]
+        tensors = self.live.collate(rows)
+        inputs = {**tensors, "token_weights": token_weights(tensors["labels"], rows)}
+        return {**inputs, "rows": Kept(rows)} if self.keep_rows else inputs

@@ -1,0 +1,36 @@
+"""The plain objective: a weighted sum over objectives of mean token cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+
+def objective(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """The loss: sum over positions of weight x cross-entropy, in fp32.
+
+    `logits` (rows, positions, vocabulary), `labels` (rows, positions) with -100 off target, `weights`
+    (rows, positions) from `token_weights`.
+    """
+    flat = labels.reshape(-1)
+    target = flat != -100
+    chosen = logits.reshape(-1, logits.shape[-1])[target].float()
+    losses = torch.nn.functional.cross_entropy(chosen, flat[target], reduction="none")
+    return (losses * weights.reshape(-1)[target]).sum()
+
+
+def token_weights(labels: torch.Tensor, rows: Sequence[Mapping[str, Any]]) -> torch.Tensor:
+    """Weights (rows, positions) under which `objective` is the weighted sum of per-objective mean losses.
+
+    A target token of objective k weighs weight_k / (target tokens of k in the batch). The weights of the
+    objectives present are scaled to sum to 1.
+    """
+    target = (labels != -100).float()
+    weights = torch.zeros_like(target)
+    present = {row["objective"]: row["weight"] for row in rows}
+    for name, weight in present.items():
+        members = torch.tensor([row["objective"] == name for row in rows])
+        weights[members] = target[members] * (weight / sum(present.values()) / target[members].sum())
+    return weights
