@@ -40,6 +40,9 @@ OUT = "out"
 BUDGET = 7
 """The exit code of a run whose budget reaches no further."""
 
+NEW_JUDGE = "from understudy.steps import VERSIONS; VERSIONS['curate'] += 1; "
+"""What a release does that changes a verdict or a filter: no older verdict counts."""
+
 Rows = list[dict[str, str]]
 
 
@@ -53,6 +56,8 @@ class Change:
     out: str = OUT
     ends: int = 0
     """The exit code that is expected."""
+    code: str = ""
+    """Is run before the command is."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ def changes(rows: int) -> Iterator[Change]:
     yield Change("the gold answer of one row", rows=lambda old: [*old[:-1], {**old[-1], "answer": "1"}])
     yield Change("the order of the rows", rows=lambda old: old[::-1])
     yield Change("a filter: curate.min_words=3", ("curate.min_words=3",))
-    yield Change("the judge: answers are text, not numbers", ("task.form=text",))
+    yield Change("the code of judge and filters", code=NEW_JUDGE)
+    yield Change("the form of the answers, which the prompt names", ("task.form=text",))
     yield Change("a method more", ("methods=[answer_only, single_stage]",))
     how = ("teacher.concurrency=8", "price={input: 1, output: 2}", "budget.usd=1000")
     yield Change("concurrency, price and budget", how)
@@ -109,7 +115,8 @@ def run(folder: Path, change: Change) -> Paid:
     rows = change.rows(read_rows(folder / "train.jsonl"))
     write_rows(folder / "train.jsonl", rows)
     before = bought(folder)
-    command = [sys.executable, "-m", "understudy", "run", "recipe.yaml", "--out", change.out, *change.keys]
+    start = f"{change.code}from understudy.cli import main; main()"
+    command = [sys.executable, "-c", start, "run", "recipe.yaml", "--out", change.out, *change.keys]
     environment = {name: value for name, value in os.environ.items() if name != "LOOPBACK_KEY"}
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
     if ended.returncode != change.ends:
