@@ -40,7 +40,7 @@ from understudy.recipe import (
 )
 from understudy.recipe.spec import AuditSpec
 from understudy.recipe.text import read
-from understudy.roles import Budget, TrainSpec
+from understudy.roles import Budget, ClusterSpec, Lora, StoppingSpec, TrainSpec
 from understudy.types import AnswerForm
 
 PROJECT = Path(__file__).parent.parent
@@ -174,7 +174,10 @@ KEYS: Mapping[str, type[BaseModel]] = {
     "curate": CurateSpec,
     "audit": AuditSpec,
     "train": TrainSpec,
+    "train.stopping": StoppingSpec,
+    "train.ray": ClusterSpec,
     "train.budget": Budget,
+    "train.lora": Lora,
     "evaluate": EvaluateSpec,
     **{name: shelves.load("teachers", name) for name in shelves.names("teachers")},
 }

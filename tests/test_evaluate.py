@@ -65,7 +65,7 @@ def ask(
     heard: list[float] = []
     with Ledger(folder / "ledger.sqlite") as ledger:
         asked = Asked(GREEDY, given=given or {})
-        got = predict(QUESTIONS, method, students, asked, ledger, lambda share, _: heard.append(share))
+        got = list(predict(QUESTIONS, method, students, asked, ledger, lambda share, _: heard.append(share)))
     return [Prediction(q.id, texts) for q, (texts,) in zip(QUESTIONS, got, strict=True)], heard
 
 
@@ -111,7 +111,7 @@ def test_given_text_stands_in_for_a_stage_and_costs_nothing(tmp_path: Path) -> N
 def chains_of(folder: Path, method: Method, students: Mapping[str, Parrot], asked: Asked) -> list[list[str]]:
     """Of the first question, the texts of each chain."""
     with Ledger(folder / "ledger.sqlite") as ledger:
-        got = predict(QUESTIONS, method, students, asked, ledger, lambda *_: None)
+        got = list(predict(QUESTIONS, method, students, asked, ledger, lambda *_: None))
     return [[written.text for written in texts] for texts in got[0]]
 
 

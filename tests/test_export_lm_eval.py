@@ -187,7 +187,7 @@ def test_the_harness_judges_every_answer_as_we_do(
 
     from understudy.students._completer import StudentCompleter
     from understudy.students.causal import Causal
-    from understudy.train import train
+    from understudy.training import train
 
     python = harness()
     torch.set_num_threads(1)

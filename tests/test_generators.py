@@ -28,7 +28,7 @@ from understudy.roles import Generated, Stage
 from understudy.students._completer import StudentCompleter
 from understudy.students._tokenizers import make_tokenizer
 from understudy.students.causal import LiveCausal
-from understudy.train import train
+from understudy.training import train
 from understudy.types import Message, Question, Request, Sampling
 
 NAMES = tuple(STUDENTS)
@@ -275,7 +275,7 @@ def test_bfloat16_is_nearly_the_reference_and_leaves_it_alone(
     [
         ("auto", "float32", "auto"),
         ("auto", "int8", "ctranslate2"),
-        ("auto", "bfloat16", "transformers"),
+        ("auto", "bfloat16", "auto"),
         ("ctranslate2", "bfloat16", "ctranslate2"),
     ],
 )
@@ -327,6 +327,7 @@ class Broken:
 
     def __init__(self, share: float = 1.0) -> None:
         self.share = share
+        self.closed = False
 
     def version(self) -> str:
         return "0"
@@ -337,6 +338,9 @@ class Broken:
     def build(self, live: Any, compute_type: str, device: str, cache: Path) -> Writer:
         self.live = live
         return self
+
+    def close(self) -> None:
+        self.closed = True
 
     def source_tokens(self, texts: Sequence[str]) -> list[int]:
         return list(self.live.source_tokens(texts))
@@ -365,6 +369,29 @@ def test_a_broken_engine_is_refused(
     assert told["why"].startswith(said)
     (sentence,) = sentences([{"engines": {"answer": told}}])
     assert said in sentence
+
+
+def test_one_that_is_broken_with_beginnings_alone_is_refused_where_a_run_has_them(
+    taught: Mapping[str, Taught], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Forgetful(Broken):
+        def generate(
+            self, sources: Sequence[str], sampling: Sampling, prefixes: Sequence[str] | None = None
+        ) -> list[Generated]:
+            told: list[Generated] = self.live.generate(sources, sampling)
+            return told
+
+    engine = Forgetful()
+    monkeypatch.setitem(ENGINES, "ctranslate2", engine)
+    assert prepare(taught["causal"], tmp_path, "ctranslate2")[0] is engine
+    assert not engine.closed
+    wanted, play = Wanted("auto", "float32", 1000), replace(rehearsal(), begun=frozenset({STAGE.name}))
+    one = taught["causal"]
+    writer, told = ready.ready(one.live, one.folder, wanted, STAGE, play, tmp_path)
+    assert writer is one.live
+    assert "for 1 of 1 prompts of dev with a beginning in float32" in told["why"]
+    assert (told["refused"]["parity"]["different"], told["refused"]["begun"]["different"]) == (0, 1)
+    assert engine.closed
 
 
 def test_a_student_that_cannot_be_converted_is_left_to_transformers(

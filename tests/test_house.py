@@ -40,10 +40,11 @@ FLOORS = {
         *("annotate", "curate", "data", "training", "evaluate", "judging", "steps"),
         *("report", "engines", "audit", "asking", "work", "estimate", "policies"),
         *("studying", "examining", "probing", "voting", "counterfactuals", "generators"),
+        *("scoring", "scoring_steps"),
     ),
     4: (
         *("recipe", "graph", "reporting", "findings", "distill", "auditing", "preflight", "costing"),
-        *("sweep", "comparing", "exchange"),
+        *("sizing", "sweep", "comparing", "exchange"),
     ),
     5: (
         *("cli", "exchange_commands", "ledger_commands", "console", "doctor", "catalogue", "method_table"),

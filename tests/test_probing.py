@@ -101,7 +101,7 @@ def answered(
     folder: Path, method: Method, who: Mapping[str, Student], questions: Sequence[Question], asked: Asked
 ) -> list[Prediction]:
     with Ledger(folder / "ledger.sqlite") as ledger:
-        written = predict(questions, method, who, asked, ledger, lambda *_: None)
+        written = list(predict(questions, method, who, asked, ledger, lambda *_: None))
     return [Prediction(q.id, texts) for q, (texts,) in zip(questions, written, strict=True)]
 
 

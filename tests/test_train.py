@@ -468,8 +468,11 @@ def own(loss: Loss = plain) -> Own:
 def test_the_same_loss_trains_the_same_student(tmp_path: Path, name: str) -> None:
     first = go(tmp_path / "plain", name)
     second = go(tmp_path / "own", name, learner=own())
-    assert equal(tmp_path / "plain", tmp_path / "own")
-    assert second["final_loss"] == first["final_loss"]
+    # Plain training adds up the head's part in chunks: the same sums in another order.
+    one, two = weights(tmp_path / "plain"), weights(tmp_path / "own")
+    assert one.keys() == two.keys()
+    assert all(torch.allclose(one[key], two[key], rtol=0, atol=1e-3) for key in one)
+    assert second["final_loss"] == pytest.approx(first["final_loss"], rel=1e-3)
 
 
 @pytest.mark.parametrize("name", NAMES)

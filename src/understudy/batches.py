@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
-WINDOW = 4096
+WINDOW = 8192
 FIRST_SHARE = 0.01
 """Share of the groups, the easiest, that a training on easy examples first begins with: the paper's c0."""
 RAMP = 0.5
@@ -26,6 +26,7 @@ _POOL = 16
 Unit = Literal["tokens", "steps", "epochs", "flops"]
 Order = Literal["random", "easy_first"]
 Batch = tuple[int, ...]
+Cut = Callable[[Sequence[int], "Sequence[Size]", int], list[Batch]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,16 @@ class Plan:
     flops: float = 0.0
 
 
+class Cutting(Protocol):
+    """Another way of making batches: of examples that share rows."""
+
+    def cut(self, window: Sequence[int], sizes: Sequence[Size], batch_tokens: int) -> list[Batch]: ...
+
+    def padded(self, batch: Batch, sizes: Sequence[Size]) -> int:
+        """Tokens of the batch, padding included."""
+        ...
+
+
 def plan(
     sizes: Sequence[Size],
     batch_tokens: int,
@@ -64,12 +75,14 @@ def plan(
     *,
     order: Order = "random",
     difficulty: Sequence[float] = (),
+    cutting: Cutting | None = None,
 ) -> Plan:
     """Batches until the budget is met: whole batches, the last of which may pass it by less than one.
 
     A group larger than `batch_tokens` gets a batch of its own. `sizes` must not be empty. In "random" order
     no group comes twice before each came once. "easy_first" needs each group's `difficulty`, low is easy, and
-    draws as `_easy_first` says. A budget of flops needs sizes that say theirs.
+    draws as `_easy_first` says. A budget of flops needs sizes that say theirs. `cutting` makes the batches of
+    a window in the place of `_cut`, which gives every example a row of its own.
     """
     if unit == "flops" and not all(size.flops > 0 for size in sizes):
         raise ValueError("a budget of flops needs the flops of every group")
@@ -81,16 +94,17 @@ def plan(
     def done() -> float:
         return spent[unit] / amount
 
+    cut, width = (cutting.cut, cutting.padded) if cutting else (_cut, _padded)
     if order == "easy_first":
-        stream = _easy_first(sizes, batch_tokens, rng, difficulty, done)
+        stream = _easy_first(sizes, batch_tokens, rng, difficulty, done, cut)
     else:
-        stream = _in_turn(sizes, batch_tokens, rng)
+        stream = _in_turn(sizes, batch_tokens, rng, cut)
     for batch in stream:
         if chosen and spent[unit] >= amount:
             break
         chosen.append(batch)
         groups += len(batch)
-        padded += _padded(batch, sizes)
+        padded += width(batch, sizes)
         spent["tokens"] += sum(sizes[i].tokens for i in batch)
         spent["flops"] += sum(sizes[i].flops for i in batch)
         spent["steps"], spent["epochs"] = len(chosen), groups / len(sizes)
@@ -103,10 +117,10 @@ def competence(progress: float) -> float:
     return min(1.0, math.sqrt(progress * (1 - FIRST_SHARE**2) + FIRST_SHARE**2))
 
 
-def _in_turn(sizes: Sequence[Size], batch_tokens: int, rng: np.random.Generator) -> Iterator[Batch]:
+def _in_turn(sizes: Sequence[Size], batch_tokens: int, rng: np.random.Generator, cut: Cut) -> Iterator[Batch]:
     """One epoch after another, without end."""
     while True:
-        yield from _epoch(sizes, batch_tokens, rng)
+        yield from _epoch(sizes, batch_tokens, rng, cut)
 
 
 def _easy_first(
@@ -115,6 +129,7 @@ def _easy_first(
     rng: np.random.Generator,
     difficulty: Sequence[float],
     done: Callable[[], float],
+    cut: Cut,
 ) -> Iterator[Batch]:
     """Competence-based curriculum: each batch is drawn from the easiest groups alone, as many as `competence`
     allows at the share of the budget that is `done`, then, from `RAMP` of it on, epoch after epoch of all.
@@ -124,32 +139,55 @@ def _easy_first(
     lot = {index: place for place, index in enumerate(rng.permutation(len(sizes)).tolist())}
     values = dict(zip(range(len(sizes)), difficulty, strict=True))
     easiest = sorted(range(len(sizes)), key=lambda index: (values[index], lot[index]))
-    least = _filling(easiest, sizes, batch_tokens)
+    least = _filling(easiest[:WINDOW], sizes, batch_tokens, cut)
     while done() < RAMP:
         reach = max(least, math.ceil(competence(done() / RAMP) * len(sizes)))
         pool = rng.choice(reach, size=min(reach, _POOL * least), replace=False)
-        cut = _cut(_by_length([easiest[place] for place in pool], sizes), sizes, batch_tokens)
-        yield cut[rng.integers(len(cut))]
-    yield from _in_turn(sizes, batch_tokens, rng)
+        made = cut(
+            _by_length([easiest[place] for place in pool], sizes, batch_tokens, rng), sizes, batch_tokens
+        )
+        yield made[rng.integers(len(made))]
+    yield from _in_turn(sizes, batch_tokens, rng, cut)
 
 
-def _filling(order: Sequence[int], sizes: Sequence[Size], batch_tokens: int) -> int:
+def _filling(order: Sequence[int], sizes: Sequence[Size], batch_tokens: int, cut: Cut) -> int:
     """How many groups, in this order, it takes to fill a batch."""
-    first, *_ = _cut(order, sizes, batch_tokens)
+    first, *_ = cut(order, sizes, batch_tokens)
     return len(first)
 
 
-def _epoch(sizes: Sequence[Size], batch_tokens: int, rng: np.random.Generator) -> list[Batch]:
+def _epoch(sizes: Sequence[Size], batch_tokens: int, rng: np.random.Generator, cut: Cut) -> Iterator[Batch]:
     order = rng.permutation(len(sizes))
-    batches: list[Batch] = []
     for start in range(0, len(order), WINDOW):
-        cut = _cut(_by_length(order[start : start + WINDOW].tolist(), sizes), sizes, batch_tokens)
-        batches.extend(cut[i] for i in rng.permutation(len(cut)))
-    return batches
+        made = cut(
+            _by_length(order[start : start + WINDOW].tolist(), sizes, batch_tokens, rng), sizes, batch_tokens
+        )
+        yield from [made[i] for i in rng.permutation(len(made))]
 
 
-def _by_length(indices: Sequence[int], sizes: Sequence[Size]) -> list[int]:
-    return sorted(indices, key=lambda i: (sizes[i].source, sizes[i].target))
+def _by_length(
+    indices: Sequence[int], sizes: Sequence[Size], batch_tokens: int, rng: np.random.Generator
+) -> list[int]:
+    """In an order in which neighbours are alike in both lengths: in strips of like sources, by target up one
+    strip and down the next.
+
+    A batch of n groups is padded by about half of a strip's range of sources, and by half of the range of
+    targets x n / groups in the strip. Their sum is smallest at sqrt(groups / n x spread of sources / spread
+    of targets) strips. Without targets, as for decoders, it is the order of the sources. Where the strips
+    are cut is drawn by lot, so that another epoch puts other neighbours together.
+    """
+    chosen = np.asarray(indices)
+    table = np.array([(sizes[i].source, sizes[i].target, sizes[i].rows) for i in indices])
+    source, target = table[:, 0], table[:, 1]
+    order = np.lexsort((target, source))
+    spread = np.quantile(table[:, :2], 0.9, axis=0) - np.quantile(table[:, :2], 0.1, axis=0)
+    together = max(1.0, batch_tokens / float(((source + target) * table[:, 2]).mean()))
+    if spread[0] and spread[1]:
+        strips = max(1, round(math.sqrt(len(chosen) / together * spread[0] / spread[1])))
+        ends = ((np.arange(strips) + rng.random()) * len(order) / strips).astype(int)
+        parts = [part[np.argsort(target[part], kind="stable")] for part in np.split(order, ends)]
+        order = np.concatenate([part[:: 1 - 2 * (place % 2)] for place, part in enumerate(parts)])
+    return [int(i) for i in chosen[order]]
 
 
 def _cut(window: Sequence[int], sizes: Sequence[Size], batch_tokens: int) -> list[Batch]:

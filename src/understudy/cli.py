@@ -139,7 +139,7 @@ def plan(recipe: Path, out: Path | None, pilot: int, overrides: tuple[str, ...])
 
 
 def _plan(recipe: Recipe, out: Path | None, pilot: int) -> None:
-    from understudy import costing, distill
+    from understudy import costing, distill, sizing
     from understudy.console import output, print_sections
     from understudy.preflight import preflight
 
@@ -150,6 +150,8 @@ def _plan(recipe: Recipe, out: Path | None, pilot: int) -> None:
     done = sum(step.done for step in steps)
     click.echo(f"{done} of {len(steps)} steps are done; a run would do {len(steps) - done}.")
     for line in costing.lines(costing.costs(recipe, folder, pilot)):
+        click.echo(line)
+    for line in sizing.lines(recipe):
         click.echo(line)
     try:
         section = preflight(recipe, folder)

@@ -20,6 +20,7 @@ from understudy.events import Event, Listener
 from understudy.graph import Graph
 from understudy.recipe import Recipe, parse_recipe
 from understudy.store import Store, write_text
+from understudy.training.tracking import check_trackers
 
 RECIPE = "recipe.yaml"
 
@@ -63,6 +64,7 @@ def run(recipe: Recipe, out: Path, listen: Listener, *, in_process: bool = False
 
     Raises an UnderstudyError with everything finished so far kept; the same call continues from there.
     """
+    check_trackers(recipe.train.report_to)
     graph = Graph(recipe)
     store = Store(out)
     with store.lock():

@@ -4,22 +4,28 @@ Students answer through the ledger like any completer, so a killed evaluation co
 judging again costs nothing. What a stage reads is what the stage before it *wrote*, unless its text is
 given: a two-stage student that is given the teacher's rationale shows an upper bound. A question can be
 answered by several chains of texts, which then vote.
+
+Questions are worked on in windows, each through all stages, so that memory holds the texts of one window. A
+window is never larger than what a student sorts by length at a time, so what a killed evaluation still has to
+ask falls into the very batches that it would have fallen into: texts, drawn ones too, come out the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
 from understudy import answers
+from understudy.engines.ray import RaySpec
 from understudy.errors import RecipeError
 from understudy.generators.contract import CAN, EXACT, REFERENCE, ComputeType, EngineName, settled
 from understudy.ledger import Ledger
 from understudy.probing import probe_of
 from understudy.roles import Completer, Method, Spec, Stage
+from understudy.streams import WINDOW, windows
 from understudy.types import (
     AnswerForm,
     Judged,
@@ -42,10 +48,13 @@ class EvaluateSpec(Spec):
     batch_tokens: int = Field(16384, gt=0)
     """Source + new tokens of a generation batch, padding included. Changes speed, not answers."""
     engine: EngineName = "auto"
-    """What runs a trained student: `transformers`, `ctranslate2`, or the faster of those that can. Any but
-    transformers is first measured against it. In float32 it changes speed, not answers."""
+    """What runs a trained student: `transformers`, `ctranslate2`, `vllm`, `static`, or the faster of those
+    that can. Any but transformers is first measured against it. In float32 it changes speed, not answers."""
     compute_type: ComputeType = "float32"
     """The number format in which a trained student computes. Any but float32 changes answers."""
+    ray: RaySpec | None = None
+    """Let the actors of a Ray cluster write, each with a copy of the trained students. Changes speed, not
+    answers."""
     teacher: bool = False
     """Also ask the teacher on the evaluation splits, greedily and without the answer: its accuracy
     there, and the rationales that a two-stage student's upper bound reads. Costs teacher tokens."""
@@ -53,6 +62,9 @@ class EvaluateSpec(Spec):
     """Also draw so many answers of each student and let the majority decide (self-consistency)."""
     vote_temperature: float = Field(0.7, gt=0)
     """At which those are drawn. Where an answer is read off a rationale, only the rationale is drawn."""
+    score_options: bool = False
+    """Also let the students of a multiple-choice task say how probable they find each option: accuracy by
+    log-likelihood, and calibration."""
     probes: tuple[str, ...] = ()
     """Also change what a reasoning student reads before it answers, and look whether its answer follows."""
 
@@ -71,6 +83,10 @@ class EvaluateSpec(Spec):
         if self.engine != "auto" and self.compute_type not in CAN[self.engine]:
             formats = " or ".join(CAN[self.engine])
             raise ValueError(f"the engine {self.engine} computes in {formats}, not in {self.compute_type}")
+        if self.ray and self.ray.batch != RaySpec().batch:
+            raise ValueError("evaluate.ray takes no batch: evaluate.batch_tokens says how large batches are")
+        if self.score_options and self.compute_type == "int8":
+            raise ValueError("options are scored in float32 or bfloat16, not in int8: change compute_type")
         return self
 
     def decisive(self, drawn: bool) -> dict[str, Any]:
@@ -112,12 +128,32 @@ def predict(
     asked: Asked,
     ledger: Ledger,
     progress: Progress,
-) -> list[list[tuple[Written, ...]]]:
-    """Of each question, in order, the texts of every chain, stage by stage. The ids must be distinct.
+) -> Iterator[list[tuple[Written, ...]]]:
+    """Yield of each question, in order, the texts of every chain, stage by stage. The ids must be distinct.
 
     `students` maps each stage to who writes it. A stage that has nothing to write for a question is not in
-    its texts.
+    its texts. Nobody is asked before the first is wanted, and `ledger` must stay open until the last.
     """
+    done = 0
+    for window in windows(questions, max(1, WINDOW // asked.chains)):
+
+        def heard(share: float, detail: str, done: int = done, window: Sequence[Question] = window) -> None:
+            of = f"{done:,} of {len(questions):,} questions, then " if len(window) < len(questions) else ""
+            progress((done + share * len(window)) / len(questions), of + detail)
+
+        yield from _through_stages(window, method, students, asked, ledger, heard)
+        done += len(window)
+
+
+def _through_stages(
+    questions: Sequence[Question],
+    method: Method,
+    students: Mapping[str, Completer],
+    asked: Asked,
+    ledger: Ledger,
+    progress: Progress,
+) -> list[list[tuple[Written, ...]]]:
+    """The same for one window."""
     stages = [stage for stage in method.stages() if stage.asked and asked.only in ("", stage.name)]
     chains: list[Chain] = [(question, []) for question in questions for _ in range(asked.chains)]
     for number, stage in enumerate(stages):
@@ -197,10 +233,11 @@ def judge_all(
 ) -> tuple[Judged, ...]:
     """Each prediction beside its question and verdict, in the order of `predictions`."""
     by_id = {question.id: question for question in questions}
-    return tuple(_judged(by_id[prediction.question_id], prediction, form) for prediction in predictions)
+    return tuple(judged(by_id[prediction.question_id], prediction, form) for prediction in predictions)
 
 
-def _judged(question: Question, prediction: Prediction, form: AnswerForm) -> Judged:
+def judged(question: Question, prediction: Prediction, form: AnswerForm) -> Judged:
+    """The prediction beside its question and verdict."""
     cut_off = prediction.written[-1].finish_reason == "length"
     verdict = answers.judge(prediction.text, question.answer, form, question.choices, cut_off=cut_off)
     return Judged(question, prediction, verdict)

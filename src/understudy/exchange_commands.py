@@ -75,14 +75,19 @@ def export() -> None:
     "--method", "methods", multiple=True, metavar="M", help="Only this method's prompts; may be repeated."
 )
 @click.option("--split", default="", help="Only this split.")
+@click.option(
+    "--scoring", is_flag=True, help="Let it score the options of a question instead of reading texts."
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the tasks.")
 @click.argument("what", metavar="RECIPE|TASK")
 @click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
-def lm_eval(what: str, overrides: tuple[str, ...], methods: tuple[str, ...], split: str, out: Path) -> None:
+def lm_eval(
+    what: str, overrides: tuple[str, ...], methods: tuple[str, ...], split: str, scoring: bool, out: Path
+) -> None:
     """Write tasks for lm-evaluation-harness."""
     from understudy.exchange.lm_eval import export as written
 
-    done = written(what, out, methods, split, overrides)
+    done = written(what, out, methods, split, overrides, scoring=scoring)
     for one in done:
         click.echo(f"{one.name}: {one.n:,} questions in {one.path}")
     click.echo(

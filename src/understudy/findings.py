@@ -13,11 +13,16 @@ from understudy.data import Prepared
 from understudy.evaluate import judge_all
 from understudy.graph import Arm, Graph
 from understudy.probing import outcome, probe_of, probed
+from understudy.recipe.spec import CONTROL
 from understudy.records import load_predictions
 from understudy.report.faithfulness import OWN, TEACHER, Probing, Reading, Which, attribution, faithfulness
+from understudy.report.scored import Chosen, Scoring, scored
 from understudy.report.thresholds import Fitted, thresholds
 from understudy.report.votes import votes
-from understudy.store import Store
+from understudy.scoring import load_scores
+from understudy.scoring_steps import right
+from understudy.store import Step, Store
+from understudy.training import telling
 from understudy.types import Judged
 
 
@@ -35,6 +40,7 @@ def sections(graph: Graph, store: Store, prepared: Prepared) -> Iterator[Section
     voted = {_name(arm): judged(arm, store, prepared) for arm in graph.arms if arm.chains > 1}
     if voted:
         yield votes(voted)
+    yield from _scored(graph, store, prepared)
     fitted = list(_fitted(graph, store))
     if fitted:
         yield thresholds(fitted)
@@ -88,3 +94,54 @@ def _fitted(graph: Graph, store: Store) -> Iterator[Fitted]:
         found = result["tuned"]
         if found.get("curve"):
             yield Fitted(_which(arm), result["n"], found["threshold"], found["curve"])
+
+
+def _scored(graph: Graph, store: Store, prepared: Prepared) -> Iterator[Section]:
+    """What the students found most probable, where options were scored."""
+    if not graph.recipe.evaluate.score_options:
+        return
+    if not any(arm.scored or arm.unscored for arm in graph.arms):
+        sentence = (
+            "Nothing was scored: evaluate.score_options is for tasks whose answers are options (for your own "
+            "file say so with task.form: choice)."
+        )
+        yield Section("scored", "Options by log-likelihood", (sentence,))
+        return
+    left_out = {arm.method.label: arm.unscored for arm in graph.arms if arm.unscored}
+    yield from scored(
+        [_scoring(arm, arm.scored, store, prepared) for arm in graph.arms if arm.scored], left_out
+    )
+
+
+def _scoring(arm: Arm, step: Step, store: Store, prepared: Prepared) -> Scoring:
+    questions = prepared.splits[arm.split]
+    rows, result = load_scores(store.folder(step)), store.outcome(step)["result"]
+    by_id = {row.question_id: row for row in rows}
+    rows = [by_id[question.id] for question in questions]
+    chosen = zip(
+        questions,
+        right(questions, rows, normalised=False),
+        right(questions, rows, normalised=True),
+        (row.confidence for row in rows),
+        strict=True,
+    )
+    return Scoring(
+        arm.method.label,
+        arm.student.label,
+        arm.seed,
+        arm.split,
+        role="control" if arm.method.method.name == CONTROL else "method",
+        rows=tuple(Chosen(*one) for one in chosen),
+        reads=result["reads"],
+        without_cue=result["without_cue"],
+        lengths_differ=any(len(set(row.characters)) > 1 for row in rows),
+    )
+
+
+def trained(graph: Graph, store: Store) -> Iterator[str]:
+    """When each training ended and what befell it, where there is something to say."""
+    steps = {step.hash: (arm, stage, step) for arm in graph.arms for stage, step in arm.trained.items()}
+    for arm, stage, step in steps.values():
+        of = f"{arm.method.label}/{stage}" if len(arm.method.method.stages()) > 1 else arm.method.label
+        who = f"{of} ({arm.student.label}, seed {arm.seed})"
+        yield from telling.sentences(who, store.outcome(step)["result"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,15 @@ def save(path: Path, records: Iterable[Any]) -> None:
     write_pieces(path, (json.dumps(dataclasses.asdict(record)) + "\n" for record in records))
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def forget_unfinished(path: Path) -> None:
+    """Remove what killed processes had begun to write; only for a file that has one writer at a time."""
+    for begun in path.parent.glob(f".{path.name}.*"):
+        begun.unlink(missing_ok=True)
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as stream:
-        return [json.loads(line) for line in stream]
+        yield from map(json.loads, stream)
 
 
 def load_rationales(folder: Path) -> list[Rationale]:

@@ -276,6 +276,7 @@ def _notes(graph: Graph, store: Store, prepared: Prepared) -> Iterator[str]:
     for line in sorted({_too_long(arm, store) for arm in graph.arms}):
         if line:
             yield line
+    yield from findings.trained(graph, store)
     several = [arm for arm in graph.arms if not arm.upper_bound and readable_stage(arm.method)]
     for label in sorted({arm.method.label for arm in several}):
         if not any(arm.upper_bound and arm.method.label == label for arm in graph.arms):

@@ -25,6 +25,7 @@ from understudy.data import DataSpec, Prepared, prepare
 from understudy.examining import ask_students, tune_method
 from understudy.records import save
 from understudy.roles import Source
+from understudy.scoring_steps import score_options
 from understudy.store import write_text
 from understudy.studying import create_student, train_student
 from understudy.types import RationaleKind
@@ -35,12 +36,13 @@ VERSIONS = {
     "annotate": 1,
     "curate": 2,
     "audit": 1,
-    "train": 1,
+    "train": 2,
     "predict": 1,
     "choose": 1,
     "ask": 1,
     "create": 1,
     "tune": 1,
+    "score": 1,
 }
 
 
@@ -154,5 +156,6 @@ _KINDS: Mapping[str, Callable[[Mapping[str, Any], Work], dict[str, Any]]] = {
     "train": train_student,
     "predict": ask_students,
     "tune": tune_method,
+    "score": score_options,
     "choose": _choose,
 }

@@ -11,6 +11,8 @@ from understudy.errors import TrainingError
 from understudy.records import load_predictions, load_rationales
 from understudy.roles import Method, Stage, Student, TrainSpec
 from understudy.training import train
+from understudy.training.accuracy import accuracy_on
+from understudy.training.tracking import FOLDER as TRACKERS
 from understudy.types import Example, Question, Rationale
 from understudy.work import Work, method_of, student_of
 
@@ -25,9 +27,23 @@ def train_student(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
         dev = lesson.groups(load_rationales(work.needs["dev rationales"]), split="dev")
         if not dev:
             raise TrainingError(
-                "no rationale was kept on dev, so a learning rate cannot be chosen there: give one "
-                "train.learning_rate instead of a list, or rationales for dev"
+                "no rationale was kept on dev, so neither a learning rate nor an early end can be chosen "
+                "there: give one train.learning_rate instead of a list and no train.stopping by dev_loss, or "
+                "rationales for dev"
             )
+    spec = TrainSpec(**settings["train"], **work.how.get("train", {}))
+    stopping, accuracy = spec.stopping, None
+    if stopping and stopping.metric == "dev_accuracy":
+        accuracy = accuracy_on(
+            lesson.prepared.splits["dev"],
+            lesson.method,
+            lesson.stage.name,
+            lesson.prepared.form,
+            settings["max_new_tokens"],
+            stopping.questions,
+        )
+    elif stopping and not dev:
+        dev = lesson.groups(given_rationales(lesson.prepared.splits["dev"]), split="dev")
     rate = settings["learning_rate"]
     if rate is None:
         rate = json.loads((work.needs["choice"] / "choice.json").read_text(encoding="utf-8"))["learning_rate"]
@@ -36,7 +52,7 @@ def train_student(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
         **train(
             _student(settings, work, lesson.method),
             groups,
-            TrainSpec(**settings["train"]),
+            spec,
             learning_rate=rate * lesson.stage.rate,
             seed=settings["seed"],
             folder=work.folder,
@@ -47,8 +63,17 @@ def train_student(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
             order=lesson.stage.order,
             learner=lesson.method.learner(lesson.stage.name),
             teacher=_teacher_model(settings, work),
+            accuracy=accuracy,
+            name="/".join(filter(None, [work.ledger.parent.name, work.how.get("name", "")])),
+            trackers=work.ledger.parent / TRACKERS,
+            cache=work.ledger.parent / "tokens",
         ),
     }
+
+
+def given_rationales(questions: Sequence[Question]) -> list[Rationale]:
+    """Those that came with the data."""
+    return [Rationale(q.id, 0, q.rationale, q.answer, "gold") for q in questions if q.rationale]
 
 
 def create_student(settings: Mapping[str, Any], work: Work) -> dict[str, Any]:
@@ -82,10 +107,8 @@ class _Lessons:
     def rationales(self) -> list[Rationale]:
         """Those that the method asks for, of the questions that the training may see."""
         needs, questions = self.work.needs, self.prepared.splits[self.settings["split"]]
-        if "rationales" in needs:
-            found = load_rationales(needs["rationales"])
-        else:
-            found = [Rationale(q.id, 0, q.rationale, q.answer, "gold") for q in questions if q.rationale]
+        given = "rationales" in needs
+        found = load_rationales(needs["rationales"]) if given else given_rationales(questions)
         if not found:
             split = self.settings["split"]
             raise TrainingError(

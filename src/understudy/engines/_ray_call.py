@@ -92,7 +92,7 @@ class Call:
 
     def _take(self, back: Back) -> Iterator[Landed]:
         for position, said in back.landed:
-            self._settle(back.hand, position, said.sample)
+            back.hand.settle(position, said.sample)
             yield position, said
         self._error = self._error or back.error
         if back.lost:
@@ -105,13 +105,6 @@ class Call:
             self._error = self._error or TeacherError(
                 "the teacher ended without answering all that it was asked; mend its completer"
             )
-
-    def _settle(self, hand: Hand, position: int, sample: int) -> None:
-        job = hand.held.get(position)
-        if job:  # one that was never asked for is told on by the ledger
-            job.left.discard(sample)
-            if not job.left:
-                del hand.held[position]
 
     def _again(self, job: Job) -> Iterator[Landed]:
         """Ask again for what is left of a request whose worker was lost, unless it was lost too often."""

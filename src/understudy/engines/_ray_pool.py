@@ -53,6 +53,13 @@ class Hand:
     held: dict[int, Job] = field(default_factory=dict)
     """What it was asked and has not answered, by position."""
 
+    def settle(self, position: int, sample: int) -> None:
+        job = self.held.get(position)
+        if job:  # one that was never asked for is told on by the ledger
+            job.left.discard(sample)
+            if not job.left:
+                del self.held[position]
+
 
 @dataclass(frozen=True, slots=True)
 class Back:

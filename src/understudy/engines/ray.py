@@ -47,7 +47,7 @@ class RaySpec(Spec):
     """As many as one copy of the teacher takes; no other GPU is visible to it."""
     batch: int = Field(2048, gt=0)
     """Requests that an actor holds at once, asked or about to be. A teacher behind HTTP reads five times its
-    `concurrency` ahead; with less it has short pauses."""
+    `concurrency` ahead; with less it has short pauses. Students get one batch of theirs at a time instead."""
 
 
 def spread(teacher: Teacher, model: Path | None, spec: RaySpec) -> Completer:
@@ -55,7 +55,7 @@ def spread(teacher: Teacher, model: Path | None, spec: RaySpec) -> Completer:
 
     Raises TeacherError when there is no Ray, no cluster, no room in it, or the teacher cannot be built there.
     """
-    ray, ours = _connect(spec)
+    ray, ours = connected(spec)
     try:
         pool = Pool(ray, teacher, model, spec.actors, spec.cpus_per_actor, spec.gpus_per_actor)
     except BaseException:
@@ -88,12 +88,12 @@ class _Spread:
             self._ray.shutdown()
 
 
-def _connect(spec: RaySpec) -> tuple[Any, bool]:
+def connected(spec: RaySpec) -> tuple[Any, bool]:
     """Ray's module, connected to a cluster, and whether we made that connection, or that cluster."""
     try:
         import ray
     except ImportError as error:
-        raise TeacherError("annotation on many machines needs Ray: pip install 'understudy[ray]'") from error
+        raise TeacherError("work on many machines needs Ray: pip install 'understudy[ray]'") from error
     if ray.is_initialized():
         return ray, False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no report to anybody about what is run here

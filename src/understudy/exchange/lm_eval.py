@@ -20,6 +20,13 @@ from understudy.answers import write
 from understudy.data import DataSpec, prepare
 from understudy.errors import DataError, RecipeError, StoreError
 from understudy.evaluate import EvaluateSpec
+from understudy.exchange.options import (
+    check_options,
+    check_students,
+    not_scored,
+    option_columns,
+    scoring_config,
+)
 from understudy.exchange.reading import Pattern, agrees, pattern, target
 from understudy.graph import Graph
 from understudy.recipe import Recipe, load_recipe
@@ -49,15 +56,24 @@ class _Posed:
     splits: dict[str, tuple[Question, ...]]
     methods: dict[str, Method]
     max_new_tokens: int
+    architectures: tuple[str, ...] = ("causal",)
+    """Of the students: their targets begin differently."""
 
 
 def export(
-    what: str, out: Path, methods: Sequence[str] = (), split: str = "", overrides: Sequence[str] = ()
+    what: str,
+    out: Path,
+    methods: Sequence[str] = (),
+    split: str = "",
+    overrides: Sequence[str] = (),
+    *,
+    scoring: bool = False,
 ) -> list[Exported]:
     """Write the tasks of a recipe's file, or of a task by its name, into the folder `out`.
 
     Of a recipe: every method that can be handed over (or those named), on every evaluation split (or the one
-    named). Raises RecipeError for a method that cannot, and DataError for golds that a pattern cannot read.
+    named). With `scoring` the harness scores options by log-likelihood. Raises RecipeError for a method or a
+    student that cannot, and DataError for golds that a pattern cannot read or questions without options.
     """
     posed = _of_recipe(what, overrides) if _is_file(what) else _of_task(what, methods, split, overrides)
     if split and split not in posed.splits:
@@ -67,12 +83,21 @@ def export(
         raise RecipeError(
             f"{what} has no method '{unknown[0]}'; choose from {', '.join(posed.methods) or 'none'}"
         )
-    reasons = {name: _why_not(method) for name, method in posed.methods.items()}
+    why_not = not_scored if scoring else _why_not
+    reasons = {name: why_not(method) for name, method in posed.methods.items()}
     wanted = list(methods) or [name for name, reason in reasons.items() if not reason]
     refused = [f"'{name}' cannot be exported: {reasons[name]}" for name in wanted if reasons[name]]
     if refused or not wanted:
         raise RecipeError("; ".join(refused) or f"no method of {what} asks a student once and reads its text")
-    return [_write(posed, name, one, out) for name in wanted for one in ([split] if split else posed.splits)]
+    splits = [split] if split else list(posed.splits)
+    if scoring:
+        return [
+            _write(posed, name, one, out, architecture)
+            for name in wanted
+            for one in splits
+            for architecture in posed.architectures
+        ]
+    return [_write(posed, name, one, out) for name in wanted for one in splits]
 
 
 def _is_file(what: str) -> bool:
@@ -92,7 +117,9 @@ def _of_recipe(path: str, overrides: Sequence[str]) -> _Posed:
     )
     methods = {entry.label: entry.method.for_task(graph.task) for entry in recipe.methods}
     splits = {split: prepared.splits[split] for split in recipe.evaluate.splits}
-    return _Posed(recipe.name, prepared.form, splits, methods, recipe.evaluate.max_new_tokens)
+    architectures = tuple(dict.fromkeys(entry.student.name for entry in recipe.students))
+    check_students(recipe.students)
+    return _Posed(recipe.name, prepared.form, splits, methods, recipe.evaluate.max_new_tokens, architectures)
 
 
 def _of_task(name: str, methods: Sequence[str], split: str, overrides: Sequence[str]) -> _Posed:
@@ -127,16 +154,25 @@ def _why_not(method: Method) -> str:
     return ""
 
 
-def _write(posed: _Posed, label: str, split: str, out: Path) -> Exported:
+def _write(posed: _Posed, label: str, split: str, out: Path, scored_by: str = "") -> Exported:
+    """`scored_by` is the architecture of students that score options; empty where they write."""
     method = posed.methods[label]
     (stage,) = _asked(method)
     questions = posed.splits[split]
-    _check(questions, posed.form)
-    name = re.sub(r"\W+", "_", f"understudy_{posed.name}_{label}_{split}")
+    name = re.sub(r"\W+", "_", f"understudy_{posed.name}_{label}_{split}{'_options' if scored_by else ''}")
+    if scored_by:
+        check_options(questions, posed.form)
+        name += f"_{scored_by}" if len(posed.architectures) > 1 else ""
+    else:
+        _check(questions, posed.form)
     data, task = out / f"{name}.jsonl", out / f"{name}.yaml"
     try:
         write_text(data, "".join(_lines(questions, method, stage.name, posed.form)))
-        config = _config(name, data.resolve(), stage, pattern(posed.form), posed.max_new_tokens)
+        config = (
+            scoring_config(name, data.resolve(), scored_by)
+            if scored_by
+            else _config(name, data.resolve(), stage, pattern(posed.form), posed.max_new_tokens)
+        )
         write_text(task, _yaml(config))
     except OSError as error:
         raise StoreError(f"{out}: the tasks cannot be written ({error.strerror or error})") from error
@@ -168,6 +204,7 @@ def _lines(questions: Sequence[Question], method: Method, stage: str, form: Answ
             "question": question.text,
             "context": question.context,
             "choices": list(question.choices),
+            **option_columns(question, form),
         }
         yield json.dumps(row, ensure_ascii=False) + "\n"
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from understudy.roles import Generated
 from understudy.types import Sampling
 
-EngineName = Literal["auto", "transformers", "ctranslate2"]
+EngineName = Literal["auto", "transformers", "ctranslate2", "vllm", "static"]
 ComputeType = Literal["float32", "bfloat16", "int8"]
 
 REFERENCE = "transformers"
@@ -19,16 +19,23 @@ EXACT = "float32"
 CAN: dict[str, tuple[str, ...]] = {
     "transformers": ("float32", "bfloat16"),
     "ctranslate2": ("float32", "bfloat16", "int8"),
+    "vllm": ("float32", "bfloat16"),
+    "static": ("float32", "bfloat16"),
 }
 """Engine -> the number formats that it can compute in, on some device."""
+
+MEANT: dict[str, tuple[str, ...]] = {"bfloat16": ("static", "transformers"), "int8": ("ctranslate2",)}
+"""Format -> what "auto" means in it: the first that knows the student's architecture. Whether one does must
+hang on the student alone, so that it is the same on every machine."""
 
 
 def settled(engine: str, compute_type: str) -> str:
     """The engine that a recipe means. "auto" stays open in float32, where it decides nothing but the time;
-    in another format it is one engine on every machine, because there it decides the answers."""
-    if engine != "auto" or compute_type == EXACT:
+    in another format it decides the answers, and is one engine for a student on every machine, which is named
+    here unless the student has to be seen."""
+    if engine != "auto" or compute_type == EXACT or len(MEANT[compute_type]) > 1:
         return engine
-    return next(name for name, formats in CAN.items() if compute_type in formats)
+    return MEANT[compute_type][0]
 
 
 class Writer(Protocol):
@@ -39,6 +46,27 @@ class Writer(Protocol):
     def generate(
         self, sources: Sequence[str], sampling: Sampling, prefixes: Sequence[str] | None = None
     ) -> list[Generated]: ...
+
+    def close(self) -> None:
+        """End what it holds open, such as a server. It writes nothing afterwards."""
+        ...
+
+
+@runtime_checkable
+class Refilling(Writer, Protocol):
+    """A writer that keeps its batch full: it wants many sources at once, and tells texts as they are over."""
+
+    def stream(
+        self,
+        sources: Sequence[str],
+        sampling: Sampling,
+        prefixes: Sequence[str],
+        seeds: Sequence[int],
+        slots: int,
+    ) -> Iterator[list[tuple[int, Generated]]]:
+        """Every source's position and text, in any order; at most `slots` are written at a time. What is
+        drawn for a source hangs on its own seed alone."""
+        ...
 
 
 class Engine(Protocol):

@@ -71,6 +71,9 @@ class Converted:
             for row, prefix, ids, logprobs in zip(rows, begun, watch.ids, watch.logprobs, strict=True)
         ]
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     @property
     def _reads_apart(self) -> bool:
         """Whether sources are read by an encoder, so that prefixes begin the decoder's own text."""

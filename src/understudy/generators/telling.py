@@ -16,9 +16,9 @@ def sentences(results: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield f"Students answered through {text}."
     groups: dict[tuple[str, str, str], dict[str, Mapping[str, Any]]] = {}
     for one in told:
-        if "parity" in one:
+        for record in (one[name] for name in ("parity", "begun") if name in one):
             group = groups.setdefault((one["engine"], one["version"], one["compute_type"]), {})
-            group[one["parity"]["record"]] = one["parity"]
+            group[record["record"]] = record
     for (engine, version, compute_type), records in groups.items():
         yield _measured(f"{engine} {version} in {compute_type}", compute_type, list(records.values()))
 

@@ -136,12 +136,16 @@ class Graph:
             "method": method.model_dump(mode="json"),
             "stage": stage.name,
             "split": apprenticeship.split,
-            "train": spec.model_dump(mode="json"),
+            "train": spec.decisive(),
             "learning_rate": only_rate(spec),
             "seed": self.recipe.seeds[0],
         }
+        if spec.stopping and spec.stopping.metric == "dev_accuracy":
+            settings["max_new_tokens"] = self.recipe.evaluate.max_new_tokens
         title = f"train the teacher on the gold rationales of '{apprenticeship.split}'"
-        return make_step("teach", "train", settings, {"data": self.data}, title, 3 * effort(spec), alone=True)
+        how = {"train": spec.place(), "name": "teach"}
+        cost = 3 * effort(spec)
+        return make_step("teach", "train", settings, {"data": self.data}, title, cost, alone=True, how=how)
 
     def _annotate(self, split: str, counterfactual: bool = False) -> dict[str, Step]:
         """Every teacher on its part of a split's questions, by label."""

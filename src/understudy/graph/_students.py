@@ -12,13 +12,14 @@ from typing import Any
 
 from understudy import shelves
 from understudy.graph._pieces import asked_how, effort, hashes, make_step, rates_of, readable_stage
+from understudy.graph._scored import score_step
 from understudy.probing import applies, probe_of
 from understudy.recipe import Recipe
 from understudy.recipe.spec import MethodEntry, StudentEntry
 from understudy.roles import Stage, Teacher
 from understudy.roles.probes import Probe
 from understudy.store import Step
-from understudy.types import RationaleKind
+from understudy.types import AnswerForm, RationaleKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ class Arm:
     """How many chains of texts voted."""
     probe: str = ""
     """What was changed in what the student reads before it answers."""
+    scored: Step | None = None
+    """The step in which the same student scored the options."""
+    unscored: str = ""
+    """Why it did not, where it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class Course:
         tuned = self._tune(trained) if self.entry.method.TUNED else None
         for split in self.ground.recipe.evaluate.splits:
             predicted = self._predict(split, trained, tuned=tuned)
-            yield self._arm(split, trained, predicted)
+            yield self._arm(split, trained, predicted, **self._scored(split, trained, predicted))
             given = readable_stage(self.entry)
             if given and split in self.ground.asked:
                 bound = self._predict(split, trained, given, tuned=tuned)
@@ -104,10 +109,15 @@ class Course:
 
     def _can_be_probed(self, probe: Probe) -> bool:
         """Only what students write is probed: a stage that a teacher writes would be paid for again."""
-        task = self.ground.recipe.task
-        form = task.form or shelves.load("tasks", task.name).form
         by_others = any(stage.by != "student" for stage in self.entry.method.stages())
-        return not by_others and applies(probe, self.entry.method, form)
+        return not by_others and applies(probe, self.entry.method, self._form)
+
+    @property
+    def _form(self) -> AnswerForm:
+        """What answers look like, as far as the recipe and the task say it before the data is read."""
+        task = self.ground.recipe.task
+        form: AnswerForm = task.form or shelves.load("tasks", task.name).form
+        return form
 
     def _arm(self, split: str, trained: Trained, predicted: Step, **marks: Any) -> Arm:
         helpers = tuple(trained.helpers)
@@ -170,7 +180,7 @@ class Course:
             "method": method.model_dump(mode="json"),
             "stage": stage.name,
             "split": "train",
-            "train": spec.model_dump(mode="json", exclude={"learning_rate", "search_share"}),
+            "train": {k: v for k, v in spec.decisive().items() if k not in ("learning_rate", "search_share")},
             "learning_rate": rate,
             "seed": self.seed,
         }
@@ -178,7 +188,12 @@ class Course:
         needs |= {kind: ground.wanted(kind) for kind in sorted(method.wants() - {"right", "hinted"})}
         needs |= {"choice": choice} if choice else {}
         if search:
+            # A rate is tried for its share of the budget, however its loss goes.
+            settings["train"] |= {"stopping": None, "average": 0}
+        if search or (spec.stopping and spec.stopping.metric == "dev_loss"):
             needs["dev rationales"] = ground.dev_rationales()
+        elif spec.stopping:
+            settings["max_new_tokens"] = ground.recipe.evaluate.max_new_tokens
         if stage.start_from:
             needs["start"] = trained.stages[stage.start_from]
         learners = [method.learner(other.name) for other in method.stages() if other.trained]
@@ -202,7 +217,9 @@ class Course:
         name = f"train/{self.student.label}/{label}/seed{self.seed}/{stage.name}"
         title = self._titled(f"train {label}{f' ({stage.name})' if many else ''}")
         cost = effort(recipe.train) * settings["train"]["budget"]["amount"] / recipe.train.budget.amount
-        return self.ground.add(make_step(name, "train", settings, needs, title, cost))
+        how = {"train": recipe.train.place(), "name": name}
+        alone = recipe.train.devices != 1
+        return self.ground.add(make_step(name, "train", settings, needs, title, cost, alone, how))
 
     def _untrained(self, stage: Stage) -> Step:
         """The student as it was: its own texts make a from-scratch vocabulary, and nothing is learned."""
@@ -282,15 +299,24 @@ class Course:
         if given:
             needs["teacher"] = ground.asked[split]
         others = any(stage.by == "teacher" for stage in stages)
-        how = {"engine": ground.recipe.evaluate.engine}
+        machines = ground.recipe.evaluate.ray
+        how: dict[str, Any] = {"engine": ground.recipe.evaluate.engine}
+        how |= {"machines": machines.model_dump(mode="json")} if machines else {}
         how |= self._answerer(settings, needs) if others else {}
         suffix = "-given" if given else f"-{name}" if name and not only else ""
         label = name if only else self.entry.label
         path = f"predict/{self.student.label}/{label}/seed{self.seed}/{split}{suffix}"
         title = f"ask {self.entry.label} on {split}" + (" with the teacher's rationale" if given else "")
         title += f" ({name})" if name and not given else ""
-        alone = others and bool(ground.recipe.budget.caps())
+        alone = bool(machines) or (others and bool(ground.recipe.budget.caps()))
         return ground.add(make_step(path, "predict", settings, needs, self._titled(title), 6, alone, how))
+
+    def _scored(self, split: str, trained: Trained, predicted: Step) -> dict[str, Any]:
+        """What an arm says of its options: the step that scores them, or why there is none."""
+        title = self._titled(f"score the options of {self.entry.label} on {split}")
+        evaluate = self.ground.recipe.evaluate
+        found = score_step(evaluate, self._form, self.student, self.entry, trained.stages, predicted, title)
+        return {"scored": self.ground.add(found)} if isinstance(found, Step) else {"unscored": found or ""}
 
     def _answerer(self, settings: dict[str, Any], needs: dict[str, Step]) -> dict[str, Any]:
         """Who else answers: the method's own answerer, or the recipe's teacher. Returns how it is asked."""

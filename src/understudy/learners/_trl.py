@@ -17,10 +17,9 @@ from transformers.trainer_callback import PrinterCallback
 
 from understudy.errors import TrainingError
 from understudy.roles import Lesson
-from understudy.training import trainer
 from understudy.training.arguments import arguments, optimizer
-from understudy.training.checkpoints import last_complete
 from understudy.training.collate import Groups, Planned
+from understudy.training.exact import Exact, follow, sample
 from understudy.training.watching import Watch
 
 Collate = Callable[[Sequence[tuple[Mapping[str, Any], ...]]], dict[str, Any]]
@@ -55,9 +54,11 @@ def fit(lesson: Lesson, kind: Any, config: Any, collate: Collate, **settings: An
     `config` makes the trainer's settings out of those of a plain training, which it gets as keywords;
     `collate` makes what the trainer computes its loss from out of the groups of a batch.
     """
+    if lesson.spec.lora is not None:
+        raise TrainingError("train.lora does not go with training by TRL: remove it, or take another method")
     datasets = importlib.import_module("datasets")
     args = arguments(lesson.spec, lesson.plan, lesson.learning_rate, lesson.seed, lesson.folder)
-    plain = args.to_dict() | {"gradient_checkpointing": False}
+    plain = args.to_dict()
     model: Any = lesson.live.model
     before = vars(model).get("forward")
     hints = logging.getLogger("trl")
@@ -65,6 +66,7 @@ def fit(lesson: Lesson, kind: Any, config: Any, collate: Collate, **settings: An
     try:
         # They advise on TRL's own settings, which nobody here has chosen.
         hints.setLevel(logging.ERROR)
+        watch = Watch(lesson.progress)
         running = _ours(kind)(
             model=model,
             args=config(**plain),
@@ -72,7 +74,7 @@ def fit(lesson: Lesson, kind: Any, config: Any, collate: Collate, **settings: An
             # TRL wants one to look at; what is trained on comes from the plan.
             train_dataset=datasets.Dataset.from_dict({"group": list(range(len(lesson.encoded)))}),
             processing_class=lesson.live.tokenizer,  # type: ignore[attr-defined]
-            callbacks=[Watch(lesson.progress)],
+            callbacks=[watch],
             **settings,
         )
         running.lesson = lesson
@@ -83,20 +85,22 @@ def fit(lesson: Lesson, kind: Any, config: Any, collate: Collate, **settings: An
         with warnings.catch_warnings():
             # TRL asks transformers by a name that is going away.
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            running.train(resume_from_checkpoint=last_complete(lesson.folder / "checkpoints"))
+            first = sample([row for i in lesson.plan.batches[0] for row in lesson.encoded[i]])
+            rate, seed = lesson.learning_rate, lesson.seed
+            of = {"rate": rate, "seed": seed, "loss": kind.__qualname__, "first": first}
+            return follow(running, lesson.journal, lesson.spec, lesson.plan, watch, of)
     finally:
         hints.setLevel(level)
         # TRL hangs a forward of its own on the model.
         vars(model).pop("forward", None)
         if before is not None:
             model.forward = before
-    return trainer.last_mean(running.state.log_history, len(lesson.plan.batches))
 
 
 def _ours(kind: Any) -> Any:
     """The trainer class `kind`, fed by the plan, and silent."""
 
-    class Ours(kind):  # type: ignore[misc]
+    class Ours(Exact, kind):  # type: ignore[misc]
         lesson: Lesson
 
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:

@@ -43,5 +43,6 @@ class Agreement(Learner):
             lesson.seed,
             lesson.folder,
             lesson.progress,
+            journal=lesson.journal,
             loss=Agreed(self.weight),
         )

@@ -51,5 +51,6 @@ class LogitDistillation(Learner):
             lesson.seed,
             lesson.folder,
             lesson.progress,
+            journal=lesson.journal,
             loss=loss or Distilled(teacher, _trl.divergence(), self.temperature, self.cross_entropy),
         )

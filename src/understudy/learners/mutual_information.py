@@ -52,5 +52,6 @@ class MutualInformation(Learner):
             lesson.seed,
             lesson.folder,
             lesson.progress,
+            journal=lesson.journal,
             loss=Shared(self.weight),
         )

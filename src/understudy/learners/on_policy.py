@@ -53,6 +53,7 @@ class OnPolicyDistillation(Learner):
             lesson.seed,
             lesson.folder,
             lesson.progress,
+            journal=lesson.journal,
             loss=OnPolicy(
                 lesson.live,
                 teacher,

@@ -49,6 +49,7 @@ class Preference(Learner):
             lesson.seed,
             lesson.folder,
             lesson.progress,
+            journal=lesson.journal,
             loss=Preferred(reference, self.beta, self.likelihood),
         )
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from understudy.policies import PolicySpec
 from understudy.prompts import PromptSpec
 from understudy.recipe.text import Problem
-from understudy.roles import Method, Student, Teacher
+from understudy.roles import Method, StoppingSpec, Student, Teacher
+from understudy.training.accuracy import answers_alone
 
 LOGITS = ("student", "transformers")
 """Teachers whose model can be loaded beside a student's."""
@@ -54,3 +55,18 @@ def impossible(
             f"the method '{method.name}' shows the teacher wrong answers to argue for, which style 'bare' "
             "cannot: use few_shot or zero_shot",
         )
+
+
+def unmeasured(index: int, method: Method, stopping: StoppingSpec | None) -> Iterator[Problem]:
+    """What keeps the trainings of the method from being measured on dev while they run."""
+    for stage in method.stages():
+        if stopping is None or not stage.trained:
+            continue
+        if stopping.metric == "dev_loss" and method.learner(stage.name) is not None:
+            other, why = "dev_accuracy", "has a loss of its own, which dev's rationales do not measure"
+        elif stopping.metric == "dev_accuracy" and not answers_alone(method, stage.name):
+            other, why = "dev_loss", f"has the stage '{stage.name}', which answers nothing by itself"
+        else:
+            continue
+        sentence = f"the method '{method.name}' {why}: set 'train.stopping.metric: {other}'"
+        yield Problem(("methods", index, "name"), sentence)

@@ -24,7 +24,7 @@ from understudy.metering import BudgetSpec
 from understudy.policies import PolicySpec, contradictions
 from understudy.prices import PriceSpec
 from understudy.prompts import PromptSpec
-from understudy.recipe.lessons import impossible
+from understudy.recipe.lessons import impossible, unmeasured
 from understudy.recipe.teachers import impossible_answerers, impossible_machines, impossible_teachers
 from understudy.recipe.text import Keys, Problem, write
 from understudy.roles import Apprenticeship, Method, Source, Spec, Student, Task, Teacher, TrainSpec
@@ -277,6 +277,7 @@ def _impossible_methods(recipe: Recipe) -> Iterator[Problem]:
         policy = recipe.sampling.policy()
         teachers = [taught.teacher for taught in recipe.faculty]
         yield from impossible(index, entry.method, students, teachers, recipe.prompt, policy)
+        yield from unmeasured(index, entry.method, recipe.train.stopping)
 
 
 def _impossible_task(entry: TaskEntry, task: Task) -> Iterator[Problem]:

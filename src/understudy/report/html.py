@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from understudy.report import matrix, pairings, plots, scatter, tables, wording
+from understudy.report import matrix, pairings, plots, scatter, scored, tables, wording
 from understudy.report.headline import CAVEAT
 from understudy.report.markdown import teacher_sentence
 
@@ -38,6 +38,7 @@ def _template() -> Template:
         pairings=pairings,
         matrix=matrix,
         scatter=scatter,
+        scored=scored,
         plots=plots,
         wording=wording,
         caveat=CAVEAT,

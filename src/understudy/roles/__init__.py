@@ -15,12 +15,13 @@ from understudy.roles.spec import Spec
 from understudy.roles.students import Generated, LiveStudent, Student
 from understudy.roles.tasks import Hub, Source, Task
 from understudy.roles.teachers import Apprenticeship, Completer, Identity, Landed, Teacher
-from understudy.roles.training import Budget, TrainSpec
+from understudy.roles.training import Budget, ClusterSpec, Lora, StoppingSpec, TrainSpec
 
 __all__ = [
     "Apprenticeship",
     "Budget",
     "Changed",
+    "ClusterSpec",
     "Completer",
     "Generated",
     "Hub",
@@ -29,6 +30,7 @@ __all__ = [
     "Learner",
     "Lesson",
     "LiveStudent",
+    "Lora",
     "Material",
     "Method",
     "Metric",
@@ -37,6 +39,7 @@ __all__ = [
     "Source",
     "Spec",
     "Stage",
+    "StoppingSpec",
     "Student",
     "Task",
     "Teacher",

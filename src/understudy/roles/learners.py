@@ -35,6 +35,8 @@ class Lesson:
     folder: Path
     progress: Callable[[float, str], None]
     teacher: Path | None = None
+    journal: Any = None
+    """A training.journal.Journal: what is taken down of the training, and whether dev may end it early."""
 
 
 class Learner(Spec):

@@ -60,6 +60,10 @@ class LiveStudent(Protocol):
 
     def save(self, folder: Path) -> None: ...
 
+    def close(self) -> None:
+        """End what it holds open. A model in memory holds nothing."""
+        ...
+
 
 class Student(Spec):
     """Spec of a student: from a checkpoint (hub id or folder), or from scratch."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from understudy.generators.contract import Writer
-from understudy.roles import Identity, Landed, LiveStudent
+from understudy.generators.contract import Refilling, Writer
+from understudy.roles import Generated, Identity, Landed, LiveStudent
 from understudy.streams import windows
 from understudy.types import Completion, Request, Sampling
 
@@ -15,7 +15,8 @@ Row = tuple[int, int, int]
 
 
 class StudentCompleter:
-    """Answers the last message of every request, in length-sorted batches of `batch_tokens`.
+    """Answers the last message of every request, in length-sorted batches of `batch_tokens`. A writer that
+    refills its batch gets many batches' requests at once, and keeps as many of them in work as fit into one.
 
     Where the last message is the assistant's, it is what the answer begins with, and the message before it
     is what is answered: the completion goes on from there and does not repeat it.
@@ -36,36 +37,35 @@ class StudentCompleter:
     def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[Sequence[Landed]]:
         first = 0
         for window in windows(requests):
-            read = [" ".join(filter(None, _asked(request))) for request in window]
-            lengths = self._writer.source_tokens(read)
-            rows = [(p, sample, lengths[p]) for p, request in enumerate(window) for sample in request.samples]
-            for batch in packed(rows, sampling.max_tokens, self._batch_tokens):
-                said = self._say(batch, [window[position] for position, _, _ in batch], sampling)
-                yield [(first + row[0], completion) for row, completion in zip(batch, said, strict=True)]
+            rows = rows_of(window, self._writer.source_tokens)
+            batches = packed(rows, sampling.max_tokens, self._batch_tokens)
+            for said in self._written(window, batches, sampling):
+                yield [(first + position, completion) for position, completion in said]
             first += len(window)
 
-    def _say(
-        self, batch: Sequence[Row], asked: Sequence[Request], sampling: Sampling
-    ) -> Iterator[Completion]:
-        import torch
-
-        if sampling.temperature > 0:
-            torch.manual_seed(_seed(sampling, asked, batch))
-        sources, prefixes = zip(*map(_asked, asked), strict=True)
-        texts = self._writer.generate(sources, sampling, prefixes)
-        for (_, sample, _), request, text in zip(batch, asked, texts, strict=True):
-            yield Completion(
-                question_id=request.question.id,
-                sample=sample,
-                text=text.text,
-                finish_reason=text.finish_reason,
-                prompt_tokens=text.source_tokens,
-                completion_tokens=text.tokens,
-                logprob=text.logprob,
-            )
+    def _written(
+        self, window: Sequence[Request], batches: Iterable[list[Row]], sampling: Sampling
+    ) -> Iterator[list[Landed]]:
+        if isinstance(self._writer, Refilling):
+            for rows, slots in joined(batches, sampling.max_tokens):
+                yield from _refilled(self._writer, window, rows, slots, sampling)
+            return
+        for batch in batches:
+            asked = [window[position] for position, _, _ in batch]
+            if sampling.temperature > 0:
+                _plant(_seed(sampling, asked, batch))
+            sources, prefixes = zip(*map(_asked, asked), strict=True)
+            texts = self._writer.generate(sources, sampling, prefixes)
+            yield [_landed(window, row, text) for row, text in zip(batch, texts, strict=True)]
 
     def close(self) -> None:
-        """Nothing is held open."""
+        self._writer.close()
+
+
+def rows_of(window: Sequence[Request], count: Callable[[Sequence[str]], list[int]]) -> list[Row]:
+    """Every sample that is asked for, by position in `window`; `count` says how many tokens texts have."""
+    lengths = count([" ".join(filter(None, _asked(request))) for request in window])
+    return [(p, sample, lengths[p]) for p, request in enumerate(window) for sample in request.samples]
 
 
 def packed(rows: Sequence[Row], new_tokens: int, batch_tokens: int) -> Iterator[list[Row]]:
@@ -78,6 +78,58 @@ def packed(rows: Sequence[Row], new_tokens: int, batch_tokens: int) -> Iterator[
         batch.append(row)
     if batch:
         yield batch
+
+
+def joined(batches: Iterable[list[Row]], new_tokens: int) -> Iterator[tuple[list[Row], int]]:
+    """Batches one after another, and how many rows fit side by side; apart from each other where a row comes
+    to need less than half of what the first one does, for then more of them fit."""
+    rows: list[Row] = []
+    slots = 0
+    for batch in batches:
+        if rows and 2 * (batch[0][2] + new_tokens) < rows[0][2] + new_tokens:
+            yield rows, slots
+            rows = []
+        slots = slots if rows else len(batch)
+        rows = rows + batch
+    if rows:
+        yield rows, slots
+
+
+def _refilled(
+    writer: Refilling, window: Sequence[Request], rows: Sequence[Row], slots: int, sampling: Sampling
+) -> Iterator[list[Landed]]:
+    """In groups as large as a batch, because each group is waited for until the disk has it."""
+    asked = [window[position] for position, _, _ in rows]
+    sources, prefixes = zip(*map(_asked, asked), strict=True)
+    # Each row has a seed of its own, so what it draws is the same whatever is asked beside it.
+    seeds = [_seed(sampling, [request], [row]) for request, row in zip(asked, rows, strict=True)]
+    landed: list[Landed] = []
+    for group in writer.stream(sources, sampling, prefixes, seeds, slots):
+        landed += [_landed(window, rows[at], text) for at, text in group]
+        if len(landed) >= slots:
+            yield landed
+            landed = []
+    if landed:
+        yield landed
+
+
+def _landed(window: Sequence[Request], row: Row, text: Generated) -> Landed:
+    position, sample, _ = row
+    return position, Completion(
+        question_id=window[position].question.id,
+        sample=sample,
+        text=text.text,
+        finish_reason=text.finish_reason,
+        prompt_tokens=text.source_tokens,
+        completion_tokens=text.tokens,
+        logprob=text.logprob,
+    )
+
+
+def _plant(seed: int) -> None:
+    import torch
+
+    torch.manual_seed(seed)
 
 
 def _asked(request: Request) -> tuple[str, str]:

@@ -78,6 +78,18 @@ def _train(kind: TokenizerKind, texts: Sequence[str], vocabulary: int) -> Any:
     )
 
 
+def closing(tokenizer: Any) -> Any:
+    """The tokenizer, trained here, which from now on closes every text itself: so that other tools, which
+    know nothing of `Closed`, give an encoder the ids that it learnt to read."""
+    from tokenizers.processors import TemplateProcessing
+
+    end = tokenizer.eos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"$A {end}", special_tokens=[(end, closing_id(tokenizer))]
+    )
+    return tokenizer
+
+
 class Codec(Protocol):
     """Texts <-> token ids, as a student of one architecture reads and writes them."""
 

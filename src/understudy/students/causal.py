@@ -109,3 +109,6 @@ class LiveCausal:
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+    def close(self) -> None:
+        """Nothing is held open."""

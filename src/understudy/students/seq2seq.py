@@ -15,7 +15,7 @@ from understudy.roles import Generated
 from understudy.students import _encoding, _escape, _live
 from understudy.students._shapes import SEQ2SEQ
 from understudy.students._spec import Origin
-from understudy.students._tokenizers import Closed, given_tokenizer, make_tokenizer
+from understudy.students._tokenizers import Closed, closing, given_tokenizer, make_tokenizer
 from understudy.types import Example, Sampling
 
 __all__ = ["Seq2Seq"]
@@ -61,7 +61,7 @@ class Seq2Seq(Origin):
         shape = SEQ2SEQ[str(self.config)]
         if codec is None:
             # A decoder's target opens its own text, without the space that would join it to the source.
-            own = make_tokenizer(self.tokenizer, [text.lstrip() for text in texts], self.vocabulary)
+            own = closing(make_tokenizer(self.tokenizer, [t.lstrip() for t in texts], self.vocabulary))
             codec = self._checked(Closed(own, self.escape is True))
         tokenizer = codec.tokenizer
         config = T5Config(
@@ -165,3 +165,6 @@ class LiveSeq2Seq:
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         _escape.save(folder, self.codec.escapes)
+
+    def close(self) -> None:
+        """Nothing is held open."""

@@ -37,10 +37,12 @@ def free_port() -> int:
 class Child:
     """A running server on 127.0.0.1:`port`, named `what` in errors."""
 
-    def __init__(self, what: str, command: Sequence[str], port: int) -> None:
-        """Start it. It is not ready before `wait_until_healthy` has returned."""
+    def __init__(self, what: str, command: Sequence[str], port: int, patience: str = "") -> None:
+        """Start it. It is not ready before `wait_until_healthy` has returned. `patience` says how to give it
+        more time, where a user can."""
         self.port = port
         self._what = what
+        self._patience = patience
         self._log = Path(tempfile.mkdtemp(prefix=f"understudy-{what}-")) / "log.txt"
         with self._log.open("wb") as log:
             self._guard = subprocess.Popen(  # noqa: S603
@@ -60,8 +62,8 @@ class Child:
             if time.monotonic() > end:
                 self._end()
                 raise TeacherError(
-                    f"{self._what} was not ready after {seconds:g} s; raise teacher.startup_s if it only "
-                    f"needs longer (the end of {self._log}: {self._tail()})"
+                    f"{self._what} was not ready after {seconds:g} s; {self._patience}read {self._log} "
+                    f"(its end: {self._tail()})"
                 )
             time.sleep(_POLL_S)
 

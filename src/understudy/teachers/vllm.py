@@ -173,7 +173,8 @@ class _Served:
     def _running(self) -> Child:
         if self._child is None:
             port = free_port()
-            self._child = Child("vllm", self._spec.command(port), port)
+            longer = "raise teacher.startup_s if it only needs longer, or "
+            self._child = Child("vllm", self._spec.command(port), port, longer)
             try:
                 self._child.wait_until_healthy(self._spec.startup_s)
             except BaseException:

@@ -2,42 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy import batches
 from understudy.errors import TrainingError
 from understudy.roles import LiveStudent, TrainSpec
+from understudy.training import tokens
+from understudy.training.tokens import Group as Group
+from understudy.training.tokens import Tokens
 from understudy.types import Example
 
 if TYPE_CHECKING:
     from understudy.students._flops import Flops
 
 Progress = Callable[[float, str], None]
-Group = tuple[Mapping[str, Any], ...]
+MANY = 20_000
+"""Groups from which on it pays to keep their tokens on disk."""
+AT_ONCE = 4096
+"""Groups whose tokens are Python numbers at a time."""
 
 
 def encode(
-    live: LiveStudent, groups: Sequence[tuple[Example, ...]], spec: TrainSpec
-) -> tuple[list[Group], list[tuple[Example, ...]]]:
-    """Every group that fits the limits, as token ids and as text."""
-    rows = iter(live.encode([example for group in groups for example in group]))
-    encoded = [(group, tuple(next(rows) for _ in group)) for group in groups]
-    fitting = [
-        (group, row)
-        for group, row in encoded
-        if all(
-            len(e["source"]) <= spec.max_source_tokens and len(e["target"]) <= spec.max_target_tokens
-            for e in row
-        )
-    ]
-    if not fitting:
+    live: LiveStudent, groups: Sequence[tuple[Example, ...]], spec: TrainSpec, cache: Path | None = None
+) -> tuple[Tokens, list[tuple[Example, ...]]]:
+    """Every group that fits the limits, as token ids and as text.
+
+    Many groups are kept in the folder `cache`, under a name by content, for whoever trains on them next.
+    """
+    limits = (spec.max_source_tokens, spec.max_target_tokens)
+    name = tokens.name_of(live, groups, limits) if cache is not None and len(groups) >= MANY else None
+    place = cache / name if cache is not None and name is not None else None
+    if place is not None and place.exists():
+        found = tokens.load(place)
+    else:
+        found = _tokenized(live, groups, limits)
+        if place is not None:
+            found.save(place)
+            found = tokens.load(place)
+    if not len(found):
         raise TrainingError(
             f"none of the {sum(map(len, groups))} training examples fits {spec.max_source_tokens} source "
             f"and {spec.max_target_tokens} target tokens: raise train.max_source_tokens or "
             "train.max_target_tokens"
         )
-    return [row for _, row in fitting], [group for group, _ in fitting]
+    return found, [groups[place] for place in found.arrays["kept"].tolist()]
+
+
+def _tokenized(live: LiveStudent, groups: Sequence[tuple[Example, ...]], limits: tuple[int, int]) -> Tokens:
+    writer = tokens.Writer()
+    for start in range(0, len(groups), AT_ONCE):
+        part = groups[start : start + AT_ONCE]
+        rows = iter(live.encode([example for group in part for example in group]))
+        for place, group in enumerate(part, start):
+            encoded = [next(rows) for _ in group]
+            if all(len(e["source"]) <= limits[0] and len(e["target"]) <= limits[1] for e in encoded):
+                writer.add(encoded, place)
+    return writer.done()
+
+
+def check_ids(live: LiveStudent, groups: Sequence[Group]) -> None:
+    """Raises TrainingError where a token has no row in the model's embeddings: the tokenizer is another's."""
+    rows: int = live.model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    tokenizer: Any = live.tokenizer  # type: ignore[attr-defined]
+    if len(tokenizer) <= rows:
+        return
+    highest = max(max((*e["source"], *e["target"])) for group in groups for e in group)
+    if highest >= rows:
+        raise TrainingError(
+            f"the tokenizer does not fit the model: it writes token {highest}, and the model has {rows} "
+            "embeddings; take the tokenizer that came with the checkpoint, or one with fewer words"
+        )
+
+
+def longest_row(groups: Sequence[Group], kind: str) -> int:
+    """Tokens of the longest sequence that the model reads: a decoder reads both sides as one."""
+    if isinstance(groups, Tokens):
+        return groups.longest(kind)
+    join = sum if kind == "causal" else max
+    return max(join((len(row["source"]), len(row["target"]))) for group in groups for row in group)
 
 
 def size(group: Group, kind: str, flops: Flops | None = None) -> batches.Size:

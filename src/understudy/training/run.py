@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy import batches
 from understudy.errors import TrainingError
 from understudy.roles import Learner, Lesson, LiveStudent, Student, TrainSpec
-from understudy.training.encode import Progress, encode, size
+from understudy.training.encode import Progress, check_ids, encode
 from understudy.types import Example
+
+if TYPE_CHECKING:
+    from understudy.training.journal import Journal
+
+Accuracy = Callable[[LiveStudent], float]
+"""The share of some dev questions that a student, as it is, answers right."""
 
 
 def train(
@@ -36,56 +42,77 @@ def train(
     order: batches.Order = "random",
     learner: Learner | None = None,
     teacher: Path | None = None,
+    accuracy: Accuracy | None = None,
+    name: str = "",
+    trackers: Path | None = None,
+    cache: Path | None = None,
 ) -> dict[str, Any]:
     """Train `student` on `groups` and save it under `folder/model`; continues from a checkpoint there.
 
     `start` is the folder of an already trained student to go on from; None starts as the spec says. The
-    mean loss on `dev`, if there is any, is measured at the end and decides nothing here. The texts of
-    `related`, the groups of the method's other stages, enter a from-scratch vocabulary: a stage that goes
-    on from another's weights must find its own words there.
+    mean loss on `dev`, if there is any, is measured at the end and decides nothing here, unless
+    `spec.stopping` asks for it; then it, or `accuracy`, decides when to end and which weights are saved. The
+    texts of `related`, the groups of the method's other stages, enter a from-scratch vocabulary: a stage that
+    goes on from another's weights must find its own words there.
 
     `order` "easy_first" goes by the difficulty of each group's hardest example. A `learner` trains instead of
     the plain objective, on the same plan; `teacher` is the folder or hub id of a model that gives it logits.
 
+    The token ids of many examples are kept in the folder `cache`, for later trainings on the same ones.
+
+    `name` is what trackers call the training; those that write files do so in `trackers`.
+
     Returns learning_rate, steps, epochs, tokens (source + target, without padding), target_tokens, flops (of
     the student's own training passes), inference_flops (of one generated token), padding_efficiency,
-    parameters, final_loss, dev_loss, examples, too_long (examples left out), seconds (of this call). Raises
-    TrainingError where nothing can be trained so.
+    parameters, final_loss, dev_loss, examples, too_long (examples left out), processes (that shared it),
+    seconds (of this call), notes (sentences about what befell it) and stopping (`Stopper.told`, or None).
+    Raises TrainingError where nothing can be trained so.
     """
     from understudy.students._flops import count
-    from understudy.training import trainer
+    from understudy.training import adapters, packing, trainer
+    from understudy.training.stopping import shortened
 
+    adapters.check(spec)
     started = time.monotonic()
     texts = [t for group in (*groups, *related) for e in group for t in (e.source, f" {e.target}")]
     live = student.load(start) if start else student.create(texts, seed)
     if learner is not None:
-        _check(learner, live, teacher)
-    encoded, kept = encode(live, groups, spec)
+        _check(learner, live, teacher, spec)
+    encoded, kept = encode(live, groups, spec, cache)
     flops = count(live.model)
+    check_ids(live, encoded)
+    sizes = encoded.sizes(live.kind, flops)
     plan = batches.plan(
-        [size(group, live.kind, flops) for group in encoded],
+        sizes,
         spec.batch_tokens,
         spec.budget.unit,
         spec.budget.amount,
         seed,
         order=order,
         difficulty=[max(example.difficulty for example in group) for group in kept],
+        cutting=packing.packer(live, encoded, spec, seed) if spec.packing else None,
     )
-    lesson = Lesson(live, kept, encoded, plan, spec, learning_rate, seed, folder, progress, teacher)
+    measure = _measure(live, spec, dev, accuracy, learner)
+    journal = _journal(measure, spec, plan, sizes, folder)
+    journal.name, journal.trackers = name, trackers
+    lesson = Lesson(live, kept, encoded, plan, spec, learning_rate, seed, folder, progress, teacher, journal)
     if learner is None:
-        loss = trainer.fit(live, encoded, plan, spec, learning_rate, seed, folder, progress)
+        loss, processes = _plain(student, lesson)
     else:
-        loss = learner.fit(lesson)
+        loss, processes = learner.fit(lesson), 1
     dev_loss = trainer.mean_loss(live, encode(live, dev, spec)[0]) if dev else None
     live.save(folder / "model")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    examples = sum(map(len, encoded))
+    stopper = journal.stopper
+    if stopper is not None:
+        plan = shortened(plan, sizes, stopper.steps_done)
+    examples, target_tokens = encoded.rows, encoded.target_tokens()
     return {
         "learning_rate": learning_rate,
         "steps": len(plan.batches),
         "epochs": plan.epochs,
         "tokens": plan.tokens,
-        "target_tokens": sum(len(e["target"]) for batch in plan.batches for i in batch for e in encoded[i]),
+        "target_tokens": sum(target_tokens[i] for batch in plan.batches for i in batch),
         "flops": plan.flops,
         "inference_flops": flops.generated,
         "padding_efficiency": plan.tokens / plan.padded,
@@ -94,11 +121,94 @@ def train(
         "dev_loss": dev_loss,
         "examples": examples,
         "too_long": sum(map(len, groups)) - examples,
+        "processes": processes,
+        "notes": journal.notes,
+        "stopping": stopper.told() if stopper else None,
         "seconds": time.monotonic() - started,
     }
 
 
-def _check(learner: Learner, live: LiveStudent, teacher: Path | None) -> None:
+def _plain(student: Student, lesson: Lesson) -> tuple[float, int]:
+    """Train on the plain objective where the spec says: the loss, and how many processes shared it."""
+    from understudy.training import distributed, trainer
+    from understudy.training.devices import processes
+
+    spec = lesson.spec
+    if spec.ray is not None:
+        from understudy.engines import ray_training
+
+        return ray_training.fit(student, lesson, spec.ray)
+    if (many := processes(spec)) > 1:
+        return distributed.fit(student, lesson, many)
+    rate, seed, folder, progress = lesson.learning_rate, lesson.seed, lesson.folder, lesson.progress
+    loss = trainer.fit(
+        lesson.live,
+        lesson.encoded,
+        lesson.plan,
+        spec,
+        rate,
+        seed,
+        folder,
+        progress,
+        journal=lesson.journal,
+    )
+    return loss, 1
+
+
+def _journal(
+    measure: Callable[[], float] | None,
+    spec: TrainSpec,
+    plan: batches.Plan,
+    sizes: Sequence[batches.Size],
+    folder: Path,
+) -> Journal:
+    from understudy.training.journal import Journal
+    from understudy.training.stopping import Stopper
+
+    if spec.stopping is None or measure is None:
+        return Journal()
+    tokens = [sum(sizes[i].tokens for i in batch) for batch in plan.batches]
+    return Journal(Stopper(spec.stopping, spec.average, measure, tokens, folder / "checkpoints"))
+
+
+def _measure(
+    live: LiveStudent,
+    spec: TrainSpec,
+    dev: Sequence[tuple[Example, ...]],
+    accuracy: Accuracy | None,
+    learner: Learner | None,
+) -> Callable[[], float] | None:
+    """What decides when the training ends; None where nothing does."""
+    from understudy.training import trainer
+
+    if spec.stopping is None:
+        return None
+    if spec.devices != 1 or spec.ray is not None:
+        raise TrainingError("train.stopping measures in one process: set train.devices to 1, no train.ray")
+    if spec.stopping.metric == "dev_accuracy":
+        if accuracy is None:
+            raise TrainingError("there are no dev questions to answer: set train.stopping.metric to dev_loss")
+        return lambda: accuracy(live)
+    if learner is not None:
+        raise TrainingError(
+            f"the learner '{learner.name}' has a loss of its own, which dev's examples do not measure: set "
+            "train.stopping.metric to dev_accuracy"
+        )
+    if not dev:
+        raise TrainingError("there are no dev examples: set train.stopping.metric to dev_accuracy")
+    held_out = encode(live, dev, spec)[0]
+    return lambda: trainer.mean_loss(live, held_out)
+
+
+def _check(learner: Learner, live: LiveStudent, teacher: Path | None, spec: TrainSpec) -> None:
+    if spec.packing:
+        raise TrainingError(
+            f"the learner '{learner.name}' wants a row for each example: set train.packing to false"
+        )
+    if spec.devices != 1 or spec.ray is not None:
+        raise TrainingError(
+            f"the learner '{learner.name}' trains in one process: set train.devices to 1 and remove train.ray"
+        )
     if live.kind not in learner.ARCHITECTURES:
         raise TrainingError(
             f"the learner '{learner.name}' cannot train a {live.kind} student: take one of "

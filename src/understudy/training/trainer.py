@@ -6,7 +6,9 @@ predict them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +19,22 @@ from transformers.trainer_callback import PrinterCallback
 
 from understudy.batches import Plan
 from understudy.roles import LiveStudent
+from understudy.training import head, packing
 from understudy.training.arguments import arguments, optimizer
-from understudy.training.checkpoints import last_complete
 from understudy.training.collate import Collator, Groups, Kept, Planned, Rows
+from understudy.training.devices import Place
+from understudy.training.dressing import dressed
+from understudy.training.encode import longest_row
+from understudy.training.exact import Exact, follow, sample
+from understudy.training.machine import tuned
 from understudy.training.objective import objective
+from understudy.training.parts import Parts
 from understudy.training.watching import Watch
 
 if TYPE_CHECKING:
     from understudy.roles import TrainSpec
     from understudy.training.encode import Group, Progress
+    from understudy.training.journal import Journal
 
 Loss = Callable[[Any, dict[str, Any], Rows], torch.Tensor]
 """A learner's own loss of (model, inputs, rows). `inputs` are what `LiveStudent.collate` made, with `labels`
@@ -43,25 +52,42 @@ def fit(
     folder: Path,
     progress: Progress,
     loss: Loss | None = None,
+    journal: Journal | None = None,
 ) -> float:
     """Train `live` in place along `plan`; returns the mean loss of the last tenth of the steps.
 
-    `loss` stands in for `objective`. Raises TrainingError as soon as a logged loss is not finite.
+    `loss` stands in for `objective`. `journal` takes down what happens, and may end the training early.
+    Raises as `exact.follow` does.
     """
-    trainer = _PlannedTrainer(
-        plan=plan,
-        model=live.model,
-        args=arguments(spec, plan, learning_rate, seed, folder),
-        train_dataset=Groups(groups),
-        data_collator=Collator(live, keep_rows=loss is not None),
-        own_loss=loss,
-        callbacks=[Watch(progress)],
-        optimizer_cls_and_kwargs=optimizer(spec, learning_rate),
-    )
-    # The Trainer would print each log line; ours go through `progress`.
-    trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_complete(folder / "checkpoints"))
-    return last_mean(trainer.state.log_history, len(plan.batches))
+    settings = arguments(spec, plan, learning_rate, seed, folder)
+    # Several GPUs in one process would be torch.nn.DataParallel; ours are shared by processes.
+    settings._n_gpu = min(settings.n_gpu, 1)
+    place = Place(settings.process_index, settings.world_size)
+    collate: Any = Collator(live, keep_rows=loss is not None, place=place)
+    if spec.packing:
+        collate = packing.collator(live, groups, spec, place)
+    longest = spec.batch_tokens if spec.packing else longest_row(groups, live.kind)
+    # Sharded weights are gathered at every pass, for which all processes must make as many of them.
+    part = sys.maxsize if settings.fsdp else spec.micro_batch_tokens
+    with dressed(live, spec, seed), tuned(live.model, settings.device.type, longest):
+        watch = Watch(progress)
+        trainer = _Running(
+            plan=plan,
+            model=live.model,
+            args=settings,
+            train_dataset=Groups(groups),
+            data_collator=collate,
+            own_loss=loss,
+            parts=Parts(part, again=settings.world_size == 1),
+            head=None if loss else head.fits(live.model, Collator(live)([groups[plan.batches[0][0]]])),
+            callbacks=[watch],
+            optimizer_cls_and_kwargs=optimizer(spec, learning_rate),
+        )
+        # The Trainer would print each log line; ours go through `progress`.
+        trainer.remove_callback(PrinterCallback)
+        first = sample([row for i in plan.batches[0] for row in groups[i]])
+        of = {"rate": learning_rate, "seed": seed, "loss": type(loss).__qualname__, "first": first}
+        return follow(trainer, journal, spec, plan, watch, of)
 
 
 def mean_loss(live: LiveStudent, groups: Sequence[Group], rows_per_batch: int = 32) -> float:
@@ -71,6 +97,7 @@ def mean_loss(live: LiveStudent, groups: Sequence[Group], rows_per_batch: int = 
     order = sorted(groups, key=lambda group: max(len(row["source"]) for row in group))
     total = tokens = 0.0
     live.model.eval()
+    own = head.fits(live.model, collate(order[:1]))
     with torch.inference_mode():
         for start in range(0, len(order), rows_per_batch):
             inputs = {
@@ -78,25 +105,31 @@ def mean_loss(live: LiveStudent, groups: Sequence[Group], rows_per_batch: int = 
             }
             labels, weights = inputs.pop("labels"), inputs.pop("token_weights")
             count = float((labels != -100).sum())
-            total += count * float(objective(live.model(**inputs, use_cache=False).logits, labels, weights))
+            if own is not None:
+                loss = head.loss_of(live.model, inputs, labels, weights, own)
+            else:
+                loss = objective(live.model(**inputs, use_cache=False).logits, labels, weights)
+            total += count * float(loss)
             tokens += count
     return total / tokens
-
-
-def last_mean(history: Sequence[Mapping[str, float]], steps: int) -> float:
-    """From the Trainer's history, which checkpoints carry: a resumed training may log nothing itself."""
-    losses = [entry for entry in history if "loss" in entry]
-    tail = [entry["loss"] for entry in losses if entry["step"] > 0.9 * steps] or [losses[-1]["loss"]]
-    return sum(tail) / len(tail)
 
 
 class _PlannedTrainer(Trainer):  # type: ignore[misc]
     """The Trainer, fed by a plan and trained on `objective` or a learner's own loss."""
 
-    def __init__(self, plan: Plan, own_loss: Loss | None, **arguments: Any) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        own_loss: Loss | None,
+        parts: Parts,
+        head: torch.nn.Linear | None,
+        **arguments: Any,
+    ) -> None:
         super().__init__(**arguments)
         self.plan = plan
         self.own_loss = own_loss
+        self.parts = parts
+        self.head = head
         # Either loss is already a mean over the batch.
         self.model_accepts_loss_kwargs = False
 
@@ -107,8 +140,31 @@ class _PlannedTrainer(Trainer):  # type: ignore[misc]
             collate_fn=self.data_collator,
             pin_memory=self.args.dataloader_pin_memory,
         )
+        if self.args.world_size > 1:
+            return loader  # every process reads the whole plan; its collator takes its share
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)
         return prepared
+
+    def training_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        plain = super().training_step
+        if self.own_loss is not None:
+            own: torch.Tensor = plain(model, inputs, num_items_in_batch)
+            return own
+
+        def learn(part: dict[str, Any], last: bool) -> torch.Tensor:
+            # Several processes add up their gradients once, after the last part.
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                loss: torch.Tensor = plain(model, part, num_items_in_batch)
+            return loss
+
+        return self.parts.step(self.model, inputs, learn)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """The plan knows them; the Trainer would walk through all parameters at each step."""
+        del inputs
+        return 0
 
     def compute_loss(
         self,
@@ -123,6 +179,13 @@ class _PlannedTrainer(Trainer):  # type: ignore[misc]
             loss = self.own_loss(model, inputs, kept.rows)
             return (loss, {}) if return_outputs else loss
         labels, weights = inputs.pop("labels"), inputs.pop("token_weights")
-        outputs = model(**inputs, use_cache=False)
-        loss = objective(outputs.logits, labels, weights)
-        return (loss, outputs) if return_outputs else loss
+        with packing.attending(model, inputs) as seen:
+            if self.head is not None:
+                loss = head.loss_of(model, seen, labels, weights, self.head)
+            else:
+                loss = objective(model(**seen, use_cache=False).logits, labels, weights)
+        return (loss, {}) if return_outputs else loss
+
+
+class _Running(Exact, _PlannedTrainer):
+    """The same, going on exactly where it was."""
