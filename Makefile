@@ -8,7 +8,7 @@ install: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[train,hub,trl,ctranslate2,dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[train,hub,trl,peft,ctranslate2,dev]"
 	touch $@
 
 demo: install

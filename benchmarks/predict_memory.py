@@ -3,10 +3,10 @@
     python benchmarks/predict_memory.py [--rows 200000] [--method two_stage] [--engine transformers]
 
 A tiny untrained decoder answers `--rows` questions with two tokens per stage, through `ask_students`. The
-questions are in memory from the start, as the splits of a run are. Resident memory is read from Linux's /proc
-whenever the step says how far it is: after `--warm` of the questions, at its highest after that, and at the
-end. Then the predictions are loaded, which is what a report does with them, and judged. The catch: texts of
-two tokens are short; the texts of one window, 8,192 chains, are what longer ones add.
+questions are in memory from the start, as the splits of a run are. Resident memory is read from Linux's
+/proc whenever the step says how far it is, at its highest in each tenth of the questions, the first of which
+is the warm-up. Then the predictions are loaded, which is what a report does with them, and judged. The catch:
+texts of two tokens are short; the texts of one window, 8,192 chains, are what longer ones add.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +40,22 @@ def resident() -> int:
 
 @dataclass
 class Watch:
-    """Resident memory as a step goes on."""
+    """The highest resident memory in each part of a step: between two readings it goes up and down with what
+    a window holds, so readings at two moments would compare chance."""
 
-    warm: float
-    at_warm: int = 0
-    highest: int = 0
-    """After the warm-up."""
+    parts: int
+    highest: list[int] = field(default_factory=list)
 
     def progress(self, share: float, detail: str) -> None:
         del detail
-        if share < self.warm:
-            return
-        now = resident()
-        self.at_warm = self.at_warm or now
-        self.highest = max(self.highest, now)
+        part = min(int(share * self.parts), self.parts - 1)
+        self.highest += [0] * (part + 1 - len(self.highest))
+        self.highest[part] = max(self.highest[part], resident())
+
+    @property
+    def growth(self) -> int:
+        """Bytes by which it was ever higher than in the first part."""
+        return max(self.highest) - self.highest[0]
 
 
 def sums(count: int, first: int = 0) -> tuple[Question, ...]:
@@ -90,10 +92,10 @@ def settings_of(method: str) -> dict[str, Any]:
     }
 
 
-def measure(root: Path, rows: int, method: str, engine: str, warm: float) -> tuple[Watch, float]:
+def measure(root: Path, rows: int, method: str, engine: str, parts: int) -> tuple[Watch, float]:
     """What the step took, and its seconds."""
     needs = prepare(root, rows, method)
-    watch = Watch(warm)
+    watch = Watch(parts)
     folder = root / "predict"
     folder.mkdir()
     work = Work(folder, needs, root / "ledger.sqlite", {"engine": engine}, watch.progress)
@@ -122,24 +124,20 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--method", default="two_stage")
     parser.add_argument("--engine", default="transformers")
-    parser.add_argument("--warm", type=float, default=0.1)
+    parser.add_argument("--parts", type=int, default=10, help="the first of so many is the warm-up")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        watch, seconds = measure(root, asked.rows, asked.method, asked.engine, asked.warm)
+        watch, seconds = measure(root, asked.rows, asked.method, asked.engine, asked.parts)
         end = resident()
         print(f"{asked.rows:,} questions, {asked.method}, {asked.engine}")
-        print(f"resident after {asked.warm:.0%}: {watch.at_warm / MIB:.0f} MiB")
-        print(f"highest after that: {watch.highest / MIB:.0f} MiB ({_more(watch.highest, watch)})")
-        print(f"at the end: {end / MIB:.0f} MiB ({_more(end, watch)})")
+        print(f"highest in each part: {', '.join(f'{part / MIB:.0f}' for part in watch.highest)} MiB")
+        print(f"above the first: {watch.growth / MIB:.1f} MiB")
+        print(f"at the end: {end / MIB:.0f} MiB")
         print(f"{asked.rows / seconds:,.0f} questions/s ({seconds:.0f} s)")
         reader = multiprocessing.get_context("spawn").Process(target=load, args=(root, asked.rows))
         reader.start()
         reader.join()
-
-
-def _more(now: int, watch: Watch) -> str:
-    return f"{(now - watch.at_warm) / MIB:+.1f} MiB"
 
 
 if __name__ == "__main__":

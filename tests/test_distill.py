@@ -457,7 +457,7 @@ BAD: dict[str, Bad] = {
     ),
     "no rationale on dev is right": (
         TrainingError,
-        "no rationale was kept on dev, so a learning rate cannot be chosen there",
+        "no rationale was kept on dev, so neither a learning rate nor an early end can be chosen there",
         {"recorded.jsonl": RIGHT_BUT_FOR_DEV},
         lambda: (
             "teacher={name: recorded, path: recorded.jsonl}",

@@ -155,7 +155,7 @@ def test_a_student_from_scratch_is_as_before(kind: str) -> None:
     live: Any = Seq2Seq(config="tiny", tokenizer=kind).create([LATEX, "«£»"], 0)
     assert not live.codec.escapes
     (row,) = live.encode([Example("q", LATEX, "«£»")])
-    assert row["source"][:-1] == live.tokenizer(LATEX)["input_ids"]
+    assert row["source"] == live.tokenizer(LATEX)["input_ids"]
     assert live.codec.decode(row["source"][:-1]) == LATEX
     assert live.codec.decode(row["target"][:-1]) == "«£»"
 
