@@ -81,7 +81,9 @@ class Story:
 
     def start(self, out: Path) -> subprocess.Popen[bytes]:
         """The command in a process group of its own; a file hears it, for a pipe would wait for orphans."""
-        code = "from understudy.cli import main; main()"
+        # Tests that run in the background may ignore Ctrl-C, and children inherit that.
+        heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        code = f"{heed}; from understudy.cli import main; main()"
         with self.errors.open("wb") as errors:
             return subprocess.Popen(
                 [sys.executable, "-c", code, "run", "killed.yaml", "--out", str(out)],
