@@ -119,7 +119,13 @@ def one_by_one(live: Any, one: Choosing) -> Iterator[float]:
 
 
 @pytest.mark.parametrize("batch_tokens", [150, 16384])
-@pytest.mark.parametrize("kind", ["t5", "bart", "gpt2", "bloom", *DECODERS])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("t5", "bart", "bloom", "llama"),
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("gpt2", *DECODERS) if kind != "llama"),
+    ],
+)
 def test_what_is_shared_changes_no_sum(kind: str, batch_tokens: int) -> None:
     live, asked = student(kind), list(choosings())
     found = score(live, asked, batch_tokens)

@@ -81,7 +81,7 @@ def measured(kind: str, settings: Any, folder: Path) -> int:
 @pytest.mark.parametrize(
     "more",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),
         pytest.param({"gradient_checkpointing": True}, marks=pytest.mark.slow),
         pytest.param({"lora": {"rank": 8}}, marks=pytest.mark.slow),
         {"lora": {"rank": 8}, "gradient_checkpointing": True},

@@ -108,7 +108,7 @@ def kept_losses(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
     return found
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=pytest.mark.slow)])
 def test_the_log_of_losses_has_every_step_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
@@ -249,7 +249,9 @@ def test_a_half_written_checkpoint_has_no_name(tmp_path: Path, monkeypatch: pyte
     [
         ({"learning_rate": 1e-3}, "another settings"),
         ({"name": "seq2seq"}, "another model"),
-        ({"settings": TWELVE.model_copy(update={"clip": 0.5})}, "another settings"),
+        pytest.param(
+            {"settings": TWELVE.model_copy(update={"clip": 0.5})}, "another settings", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_checkpoint_of_another_training_is_passed_over(

@@ -215,7 +215,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("average", [0, 2])
+@pytest.mark.parametrize("average", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_killed_training_stops_where_it_would_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, average: int
 ) -> None:
