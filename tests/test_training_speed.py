@@ -21,7 +21,7 @@ from understudy.training import encode, head, machine, tokens, train
 from understudy.training.collate import Collator
 from understudy.training.encode import longest_row
 from understudy.training.objective import objective, token_weights
-from understudy.training.parts import Parts, affordable, rows, split
+from understudy.training.parts import Costs, Parts, rows, split
 from understudy.types import Example
 
 NAMES = tuple(STUDENTS)
@@ -231,8 +231,9 @@ def test_a_step_without_memory_begins_again_with_halves() -> None:
 
 def test_what_is_affordable_falls_with_length_and_is_never_less_than_a_row() -> None:
     live: Any = scratch("seq2seq").create(TEXTS, 0)
-    assert affordable(live.model, 10) > affordable(live.model, 1000) > 4096
-    assert affordable(live.model, 10**9) == 10**9
+    costs = Costs.of(live.model)
+    assert costs.affordable(10) > costs.affordable(1000) > 4096
+    assert costs.affordable(10**9) == 10**9
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -86,3 +86,17 @@ class Engine(Protocol):
         """A writer with the student's weights. `cache` is a folder for what is made of exactly these weights
         by exactly this version, and may be there already."""
         ...
+
+
+def at_once(
+    writer: Refilling, sources: Sequence[str], sampling: Sampling, prefixes: Sequence[str] | None
+) -> list[Generated]:
+    """`generate` of a writer that streams, in the order of `sources`. Draws hang on torch's seed."""
+    import torch
+
+    seeds = [0] * len(sources)
+    if sampling.temperature > 0:
+        seeds = torch.randint(2**31 - 1, (len(sources),)).tolist()
+    landed = writer.stream(sources, sampling, prefixes or [""] * len(sources), seeds, len(sources))
+    found = dict(one for group in landed for one in group)
+    return [found[at] for at in range(len(sources))]

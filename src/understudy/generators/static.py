@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from understudy.generators.contract import Refilling
+from understudy.generators.contract import Refilling, at_once
 from understudy.roles import Generated
 from understudy.types import Sampling
 
@@ -79,13 +79,7 @@ class Refilled:
         self, sources: Sequence[str], sampling: Sampling, prefixes: Sequence[str] | None = None
     ) -> list[Generated]:
         """All at once. Draws hang on torch's seed."""
-        import torch
-
-        seeds = torch.randint(2**62, (len(sources),)).tolist() if sampling.temperature > 0 else None
-        begun = prefixes or [""] * len(sources)
-        landed = self.stream(sources, sampling, begun, seeds or [0] * len(sources), len(sources))
-        found = dict(one for group in landed for one in group)
-        return [found[at] for at in range(len(sources))]
+        return at_once(self, sources, sampling, prefixes)
 
     def stream(
         self,

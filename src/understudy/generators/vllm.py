@@ -21,7 +21,7 @@ from typing import Any
 
 from understudy.errors import TrainingError
 from understudy.generators._posting import Broken, Post
-from understudy.generators.contract import CAN, Refilling
+from understudy.generators.contract import CAN, Refilling, at_once
 from understudy.roles import Generated
 from understudy.students._live import read_back
 from understudy.teachers._child import Child, free_port
@@ -90,13 +90,7 @@ class Served:
         self, sources: Sequence[str], sampling: Sampling, prefixes: Sequence[str] | None = None
     ) -> list[Generated]:
         """As a live student does. What is drawn hangs on torch's seed."""
-        import torch
-
-        seeds = torch.randint(2**31 - 1, (len(sources),)).tolist() if sampling.temperature > 0 else None
-        begun = prefixes or [""] * len(sources)
-        landed = self.stream(sources, sampling, begun, seeds or [0] * len(sources), len(sources))
-        found = dict(one for group in landed for one in group)
-        return [found[at] for at in range(len(sources))]
+        return at_once(self, sources, sampling, prefixes)
 
     def stream(
         self,

@@ -24,7 +24,8 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 @contextmanager
 def tuned(model: Any, device: str, longest: int) -> Iterator[None]:
-    """Inside the block the machine is set for training `model` on rows of at most `longest` tokens."""
+    """Inside the block the machine is set for training `model` on rows of at most `longest` tokens. Freed
+    memory stays with this process from then on; what is free at the end is given back once."""
     if device != "cpu":
         yield
         return

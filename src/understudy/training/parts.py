@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ class Parts:
         """`again` is whether a step may begin again: not where several processes take it together."""
         self.tokens = tokens
         self.fixed = tokens is not None or not again
+        self._costs: Costs | None = None
 
     def step(
         self,
@@ -49,7 +51,8 @@ class Parts:
         """
         limit = self.tokens
         if limit is None and next(model.parameters()).device.type == "cpu":
-            limit = affordable(model, width(inputs))
+            self._costs = self._costs or Costs.of(model)
+            limit = self._costs.affordable(width(inputs))
         while True:
             parts = list(split(inputs, limit))
             try:
@@ -84,17 +87,32 @@ def width(inputs: Mapping[str, Any]) -> int:
     return int(inputs["input_ids"].shape[1]) + (0 if decoder is None else int(decoder.shape[1]))
 
 
-def affordable(model: Any, length: int) -> int:
-    """Tokens whose activations fit into `SHARE` of this machine's memory, of rows that are `length` long."""
-    linear = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
-    head = model.get_output_embeddings()
-    wide = sum(module.in_features + module.out_features for module in linear if module is not head)
-    settings = model.config.to_dict()
-    heads = int(settings.get("num_attention_heads") or settings.get("num_heads") or 1)
-    layers = int(settings.get("num_hidden_layers") or settings.get("num_layers") or 1)
-    layers += int(settings.get("num_decoder_layers") or settings.get("decoder_layers") or 0)
-    each = 4 * (SAVED * wide + TABLES * layers * heads * length)
-    return max(length, int(SHARE * memory() / each))
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a token of a model's shape holds between forward and backward. Counted once: the walk through all
+    modules would be felt in each step of a small student."""
+
+    wide: int
+    """Inputs and outputs of all linear layers but the head."""
+    tables: int
+    """Heads, summed over layers: as many scores a token has for each position of its row."""
+
+    @classmethod
+    def of(cls, model: Any) -> Costs:
+        linear = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+        head = model.get_output_embeddings()
+        settings = model.config.to_dict()
+        heads = int(settings.get("num_attention_heads") or settings.get("num_heads") or 1)
+        layers = int(settings.get("num_hidden_layers") or settings.get("num_layers") or 1)
+        layers += int(settings.get("num_decoder_layers") or settings.get("decoder_layers") or 0)
+        wide = sum(module.in_features + module.out_features for module in linear if module is not head)
+        return cls(wide, layers * heads)
+
+    def affordable(self, length: int) -> int:
+        """Tokens whose activations fit into `SHARE` of this machine's memory, of rows that are `length`
+        long."""
+        each = 4 * (SAVED * self.wide + TABLES * self.tables * length)
+        return max(length, int(SHARE * memory() / each))
 
 
 def memory() -> int:
