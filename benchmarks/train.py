@@ -396,7 +396,7 @@ def main() -> None:
     parser.add_argument("--student", choices=SHAPES, default="flan-t5-small")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--tokens", type=float, default=40_000, help="non-padding tokens to train on")
-    parser.add_argument("--examples", type=int, default=2_000)
+    parser.add_argument("--examples", type=int, default=7_473, help="as many as GSM8K has")
     parser.add_argument("--batch-tokens", type=int, default=1_600)
     parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--rounds", type=int, default=1)

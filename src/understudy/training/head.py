@@ -20,8 +20,11 @@ import torch
 
 from understudy.training.objective import objective
 
-CHUNK = 2**25
-"""Logits at a time: 128 MB in fp32."""
+CHUNK = 2**26
+"""Logits at a time: 128 MB in bf16. Each further chunk reads and writes the gradient of the whole table."""
+CACHED = 2**19
+"""Logits at a time from which a CPU makes probabilities: 2 MB in fp32, which stay in its cache."""
+TINY = torch.finfo(torch.float32).tiny
 CLOSE = 1e-3
 """How far the two losses of one example may lie apart, of the loss. They are computed in fp32; a model whose
 head is not where it seems is off by far more."""
@@ -59,10 +62,11 @@ def cross_entropy(
     kind = hidden.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
     rows = max(1, CHUNK // weight.shape[0])
+    cached = max(1, CACHED // weight.shape[0]) if kind == "cpu" else rows
     learning = torch.is_grad_enabled()
     with torch.autocast(kind, enabled=False):
         loss: torch.Tensor = _Chunked.apply(  # type: ignore[no-untyped-call]
-            hidden, weight, labels, weights.float(), dtype, rows, learning
+            hidden, weight, labels, weights.float(), dtype, rows, cached, learning
         )
     return loss
 
@@ -79,6 +83,7 @@ class _Chunked(torch.autograd.Function):
         weights: torch.Tensor,
         dtype: torch.dtype,
         rows: int,
+        cached: int,
         learning: bool,
     ) -> torch.Tensor:
         of_hidden, of_weight = (learning and needed for needed in ctx.needs_input_grad[:2])
@@ -89,18 +94,21 @@ class _Chunked(torch.autograd.Function):
         for start in range(0, len(labels), rows):
             part = slice(start, start + rows)
             state, label, scale = states[part], labels[part, None], weights[part, None]
-            table = torch.log_softmax(state @ cast.T, -1, dtype=torch.float32)
-            total -= (table.gather(-1, label) * scale).sum()
-            if not (of_hidden or of_weight):
-                continue
-            # Of the logits: softmax minus one at the label. The tokens' weights go to the narrow factors.
-            table.exp_().scatter_add_(-1, label, table.new_full((1, 1), -1.0).expand_as(label))
-            wide = table.to(dtype)
-            del table
+            table = state @ cast.T
+            for few in range(0, len(label), cached):
+                here = slice(few, few + cached)
+                chance = torch.softmax(table[here], -1, dtype=torch.float32)
+                at = chance.gather(-1, label[here])
+                # No chance is too small for a logarithm: a loss ends at 87 per token, its gradient does not.
+                total -= (at.clamp_min(TINY).log() * scale[here]).sum()
+                if of_hidden or of_weight:
+                    # Of the logits: softmax minus one at the label. The tokens' weights go to the narrow
+                    # factors.
+                    table[here] = chance.scatter_(-1, label[here], at - 1)
             if back is not None:
-                back[part] = (wide @ cast) * scale
+                back[part] = (table @ cast) * scale
             if of_weight:
-                own = (wide.T @ (state * scale).to(dtype)).float()
+                own = (table.T @ (state * scale).to(dtype)).float()
                 sums = own if sums is None else sums.add_(own)
         if of_weight and sums is None:
             sums = torch.zeros_like(weight, dtype=torch.float32)
@@ -112,8 +120,11 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         back, sums = ctx.saved_tensors
+        # A look at the number costs nothing where it need not be fetched.
+        if grad[0].device.type == "cpu" and grad[0] == 1:
+            return back, sums, None, None, None, None, None, None
         scaled = [None if saved is None else saved * grad[0].to(saved.dtype) for saved in (back, sums)]
-        return (*scaled, None, None, None, None, None)
+        return (*scaled, None, None, None, None, None, None)
 
 
 def head_of(model: Any) -> torch.nn.Linear | None:

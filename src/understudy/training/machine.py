@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 
+from understudy.training import lean
+
 SHORT = 512
 """Tokens of a row up to which attention on CPUs is computed step by step. Its tables grow with the square."""
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -34,7 +36,7 @@ def tuned(model: Any, device: str, longest: int) -> Iterator[None]:
     before = config._attn_implementation
     eager = before == "sdpa" and longest <= SHORT
     if eager:
-        model.set_attn_implementation("eager")
+        model.set_attn_implementation(lean.ATTENTION if lean.unscaled(model) else "eager")
     flushing = torch.set_flush_denormal(True)
     try:
         yield

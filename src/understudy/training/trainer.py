@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from understudy.batches import Plan
 from understudy.roles import LiveStudent
-from understudy.training import head, packing
+from understudy.training import head, lean, packing
 from understudy.training.arguments import arguments, optimizer
 from understudy.training.collate import Collator, Groups, Kept, Planned, Rows
 from understudy.training.devices import Place
@@ -69,8 +69,11 @@ def fit(
     longest = spec.batch_tokens if spec.packing else longest_row(groups, live.kind)
     # Sharded weights are gathered at every pass, for which all processes must make as many of them.
     part = sys.maxsize if settings.fsdp else spec.micro_batch_tokens
-    with dressed(live, spec, seed), tuned(live.model, settings.device.type, longest):
+    with dressed(live, spec, seed), tuned(live.model, settings.device.type, longest), ExitStack() as changed:
         watch = Watch(progress)
+        own = None if loss else head.fits(live.model, Collator(live)([groups[plan.batches[0][0]]]))
+        if settings.device.type == "cpu":
+            changed.enter_context(lean.lean(live.model, own, settings.world_size == 1))
         trainer = _Running(
             plan=plan,
             model=live.model,
@@ -79,7 +82,7 @@ def fit(
             data_collator=collate,
             own_loss=loss,
             parts=Parts(part, again=settings.world_size == 1),
-            head=None if loss else head.fits(live.model, Collator(live)([groups[plan.batches[0][0]]])),
+            head=own,
             callbacks=[watch],
             optimizer_cls_and_kwargs=optimizer(spec, learning_rate),
         )
