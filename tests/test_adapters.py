@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from tiny import GROUPS, STUDENTS, SUMS, TEXTS, quiet, scratch, spec
 from understudy.errors import TrainingError
 from understudy.roles import Lora
-from understudy.training import adapters, train
+from understudy.training import adapters, four_bits, train
 from understudy.training.encode import encode
 from understudy.training.trainer import mean_loss
 
@@ -165,8 +165,8 @@ def test_targets_by_name() -> None:
 def test_what_needs_bitsandbytes_says_so_before_anything_is_made(
     changes: Any, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(TrainingError, match=f"{named} needs a CUDA device"):
+    monkeypatch.setattr(four_bits, "find_spec", lambda name: None)
+    with pytest.raises(TrainingError, match=f"{named} needs bitsandbytes"):
         train(
             scratch("causal"),
             GROUPS,

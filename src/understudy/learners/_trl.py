@@ -56,6 +56,8 @@ def fit(lesson: Lesson, kind: Any, config: Any, collate: Collate, **settings: An
     """
     if lesson.spec.lora is not None:
         raise TrainingError("train.lora does not go with training by TRL: remove it, or take another method")
+    if lesson.spec.compile or lesson.spec.liger:
+        raise TrainingError("train.compile and train.liger do not go with training by TRL: set both to false")
     datasets = importlib.import_module("datasets")
     args = arguments(lesson.spec, lesson.plan, lesson.learning_rate, lesson.seed, lesson.folder)
     plain = args.to_dict()

@@ -65,7 +65,7 @@ class Lora(Spec):
     targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """Ends of the names of the modules that get one, or every linear layer but the output head."""
     bits: Literal[4] | None = None
-    """4 holds the frozen weights in 4-bit NormalFloat (QLoRA, arXiv 2305.14314): CUDA and bitsandbytes."""
+    """4 holds the frozen weights in 4-bit NormalFloat (QLoRA, arXiv 2305.14314), by bitsandbytes."""
 
 
 class TrainSpec(Spec):
@@ -114,6 +114,10 @@ class TrainSpec(Spec):
     """Source + target tokens of a packed row. Null chooses by the lengths of the examples."""
     gradient_checkpointing: bool = False
     """Computes each layer once more in the backward pass in place of holding what is inside it."""
+    compile: bool = False
+    """Runs each layer through torch.compile, which takes a minute or more before the first steps."""
+    liger: bool = False
+    """Liger's kernels for norms, rotary positions and gates of decoders: needs CUDA and liger-kernel."""
     lora: Lora | None = None
     """Adapters in place of all weights."""
 
@@ -129,7 +133,10 @@ class TrainSpec(Spec):
     """Train on the machines of a Ray cluster, in the place of `devices`."""
 
     PLACE: ClassVar[frozenset[str]] = frozenset(
-        {"micro_batch_tokens", "checkpoint_minutes", "device", "report_to", "devices", "strategy", "ray"}
+        {
+            *("micro_batch_tokens", "checkpoint_minutes", "device", "report_to", "compile", "liger"),
+            *("devices", "strategy", "ray"),
+        }
     )
     """Fields that say where and how a training is done and never what comes out of it: not hashed."""
 

@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 
 from understudy.batches import Plan
 from understudy.errors import TrainingError
+from understudy.training import four_bits, liger
 from understudy.training.devices import placement
 from understudy.training.optimizers import factory
 
@@ -46,6 +47,8 @@ def use_bf16(precision: str, device: str = "auto") -> bool:
 
 def optimizer(spec: TrainSpec, learning_rate: float) -> tuple[Any, dict[str, Any]] | None:
     """What the Trainer makes its optimizer from; None for the AdamW of its arguments."""
+    if spec.optimizer == "adamw_8bit":
+        four_bits.forget()
     if spec.optimizer != "muon":
         return None
     settings = {"lr": learning_rate, "weight_decay": spec.weight_decay, "betas": (0.9, spec.beta2)}
@@ -86,5 +89,6 @@ def arguments(
         remove_unused_columns=False,
         dataloader_pin_memory=device == "cuda",
         accelerator_config={"dispatch_batches": False, "even_batches": False, "split_batches": False},
+        **liger.settings(spec),
         **placement(spec),
     )

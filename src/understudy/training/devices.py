@@ -7,14 +7,18 @@ batch, whatever the number of processes; only the order in which floats are adde
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from understudy.errors import TrainingError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from understudy.roles import TrainSpec
 
 Group = TypeVar("Group", bound=Sequence[Mapping[str, Any]])
@@ -65,6 +69,8 @@ def processes(spec: TrainSpec) -> int:
 
     on_gpus = torch.cuda.is_available() and spec.device in ("auto", "cuda")
     there = torch.cuda.device_count() if on_gpus else os.cpu_count() or 1
+    if spec.deepspeed is not None:
+        check_strategy(spec, on_gpus)
     if spec.devices == "auto":
         return there if on_gpus else 1
     if spec.devices > 1:
@@ -82,9 +88,34 @@ def processes(spec: TrainSpec) -> int:
 
 def check_strategy(spec: TrainSpec, on_gpus: bool) -> None:
     """Raises TrainingError where weights would be shared between processors: accelerate shares them between
-    GPUs alone, and would silently let each process hold all of them."""
-    if spec.strategy == "fsdp" and not on_gpus:
+    GPUs alone (1.15: `state.py`, `AcceleratorState.__init__`, where MULTI_CPU is no case of FSDP's and `not
+    cpu` one of DeepSpeed's), and would silently let each process hold all of them."""
+    if spec.deepspeed is not None:
+        configuration(spec.deepspeed)
+        if not on_gpus:
+            raise TrainingError("train.deepspeed needs GPUs, and there are none to train on: remove it")
+    elif spec.strategy == "fsdp" and not on_gpus:
         raise TrainingError("train.strategy fsdp needs GPUs, and there are none to train on: take ddp")
+
+
+def configuration(path: Path) -> str:
+    """A DeepSpeed configuration's file. Raises TrainingError where it is none, or DeepSpeed is missing."""
+    if find_spec("deepspeed") is None:
+        raise TrainingError(
+            "train.deepspeed needs DeepSpeed, which is not installed: pip install deepspeed, or remove it"
+        )
+    if not path.is_file():
+        raise TrainingError(f"there is no file {path}: correct train.deepspeed")
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TrainingError(f"{path} is not JSON ({error}): correct the file of train.deepspeed") from error
+    if not isinstance(settings, dict) or "zero_optimization" not in settings:
+        raise TrainingError(
+            f"{path} does not say what is shared: give it a zero_optimization with a stage, or remove "
+            "train.deepspeed"
+        )
+    return str(path)
 
 
 def is_worker() -> bool:
@@ -95,25 +126,13 @@ def is_worker() -> bool:
 def placement(spec: TrainSpec) -> dict[str, Any]:
     """What TrainingArguments are told of the processes; nothing where there is only one.
 
-    Raises TrainingError for DeepSpeed where it is not installed.
+    Raises TrainingError for a DeepSpeed that is not installed or a configuration that is none.
     """
     if spec.deepspeed is not None:
-        return {"deepspeed": _deepspeed(spec)}
+        return {"deepspeed": configuration(spec.deepspeed)}
     if not is_worker():
         return {}
     if spec.strategy == "ddp":
         # A search for unused parameters at every step; every parameter of ours is used at each.
         return {"ddp_find_unused_parameters": False}
     return {"fsdp": True, "fsdp_config": {"version": 2, "state_dict_type": "FULL_STATE_DICT"}}
-
-
-def _deepspeed(spec: TrainSpec) -> str:
-    from importlib.util import find_spec
-
-    if find_spec("deepspeed") is None:
-        raise TrainingError(
-            "train.deepspeed needs DeepSpeed, which is not installed: pip install deepspeed, or remove it"
-        )
-    if spec.deepspeed is None or not spec.deepspeed.is_file():
-        raise TrainingError(f"there is no file {spec.deepspeed}: correct train.deepspeed")
-    return str(spec.deepspeed)

@@ -1,4 +1,4 @@
-"""What a model wears while it is trained, and takes off after: adapters, and attention for packed rows."""
+"""What a model wears while it is trained, and takes off after: adapters, kernels, and attention for packs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+import torch
+
 from understudy.roles import LiveStudent
-from understudy.training import adapters, packing
+from understudy.training import adapters, compiled, liger, packing
+from understudy.training.arguments import device_of, use_bf16
 
 if TYPE_CHECKING:
     from understudy.roles import TrainSpec
@@ -20,5 +23,11 @@ def dressed(live: LiveStudent, spec: TrainSpec, seed: int) -> Iterator[None]:
     with ExitStack() as worn:
         if spec.packing:
             worn.enter_context(packing.attention(live))
-        worn.enter_context(adapters.attached(live, spec.lora, seed))
+        compute = torch.bfloat16 if use_bf16(spec.precision, spec.device) else torch.float32
+        device = device_of(spec.device)
+        worn.enter_context(adapters.attached(live, spec.lora, seed, device, compute))
+        if spec.liger:
+            worn.enter_context(liger.undone(live.model, device))
+        if spec.compile:
+            worn.enter_context(compiled.compiled(live.model))
         yield
