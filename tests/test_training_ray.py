@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,10 +21,14 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from test_training_devices import UNEVEN, _one_thread, alone, lesson
+from test_training_stopping import questions
+from test_training_stopping_shared import assert_near, early, go
 from tiny import scratch, spec
 from understudy.engines import ray_training
 from understudy.errors import TrainingError
+from understudy.methods.answer_only import AnswerOnly
 from understudy.roles import ClusterSpec, Lesson
+from understudy.training.accuracy import accuracy_on
 
 __all__ = ["_one_thread"]
 """A fixture of the whole module."""
@@ -91,11 +96,45 @@ def test_a_lost_worker_changes_nothing(cluster: None, tmp_path: Path) -> None:
     undisturbed = alone(whole)
     storage = tmp_path / "storage"
     given, wanted = shared(tmp_path / "shared", steps, storage=storage)
-    kept, killed = storage / "shared" / "checkpoints", list[int]()
+    with one_killed(storage / "shared" / "checkpoints", 20):
+        loss, many = ray_training.fit(scratch("causal"), given, wanted)
+    assert many == 2
+    assert loss == pytest.approx(undisturbed, abs=TOLERANCE)
+    assert given.journal.losses == pytest.approx(whole.journal.losses, abs=TOLERANCE)
+    for mine, theirs in zip(given.live.model.parameters(), whole.live.model.parameters(), strict=True):
+        assert float((mine - theirs).detach().abs().max()) < 10 * TOLERANCE
+    assert not any(storage.iterdir()), "what was stored for the training goes with it"
+
+
+@on_a_cluster
+@pytest.mark.parametrize("metric", ["dev_loss", "dev_accuracy"])
+def test_a_training_that_loses_a_worker_stops_where_it_would_have(
+    cluster: None, tmp_path: Path, metric: str
+) -> None:
+    """What was best on dev comes out, and the result says when and why it ended, as in one process."""
+    asked = accuracy_on(questions(), AnswerOnly(), "answer", "number", 12, 99)
+    rule: dict[str, Any] = {"metric": metric}
+    one, two = tmp_path / "one", tmp_path / "two"
+    storage = tmp_path / "storage"
+    wanted = ClusterSpec(workers=2, cpus=1, storage=storage)
+    plain = go(one, early(stopping=rule), accuracy=asked)
+    with one_killed(storage / "two" / "checkpoints", 23):
+        result = go(two, early(stopping=rule, ray=wanted), accuracy=asked)
+    assert result["processes"] == 2
+    assert_near(result, plain)
+    assert plain["stopping"]["stopped"]
+    assert not any(storage.iterdir())
+    assert [path.name for path in two.iterdir()] == ["model"]
+
+
+@contextmanager
+def one_killed(kept: Path, step: int) -> Iterator[None]:
+    """Inside the block one of two workers is killed outright once there is a checkpoint of so late a step."""
+    killed = list[int]()
 
     def kill() -> None:
         end = time.monotonic() + 300
-        while not any(number(path) >= 20 for path in kept.glob("checkpoint-*")) and time.monotonic() < end:
+        while not any(number(path) >= step for path in kept.glob("checkpoint-*")) and time.monotonic() < end:
             time.sleep(0.01)
         at_work = workers()
         if len(at_work) == 2 and not (kept.parent / "job" / "result.json").exists():
@@ -104,15 +143,9 @@ def test_a_lost_worker_changes_nothing(cluster: None, tmp_path: Path) -> None:
 
     killer = Thread(target=kill)
     killer.start()
-    loss, many = ray_training.fit(scratch("causal"), given, wanted)
+    yield
     killer.join()
     assert killed, "the test must have killed a worker before the end"
-    assert many == 2
-    assert loss == pytest.approx(undisturbed, abs=TOLERANCE)
-    assert given.journal.losses == pytest.approx(whole.journal.losses, abs=TOLERANCE)
-    for mine, theirs in zip(given.live.model.parameters(), whole.live.model.parameters(), strict=True):
-        assert float((mine - theirs).detach().abs().max()) < 10 * TOLERANCE
-    assert not any(storage.iterdir()), "what was stored for the training goes with it"
 
 
 def number(path: Path) -> int:

@@ -322,7 +322,7 @@ def test_tokens_are_read_back_as_they_were_encoded(tmp_path: Path, name: str) ->
     assert list(again) == wanted
     assert isinstance(again.arrays["ids"], np.memmap)
     flops = count(live.model)
-    assert again.sizes(name, flops) == [encode.size(group, name, flops) for group in wanted]
+    assert list(again.sizes(name, flops)) == [encode.size(group, name, flops) for group in wanted]
     assert again.longest(name) == longest_row(wanted, name)
     assert again.target_tokens() == [sum(len(row["target"]) for row in group) for group in wanted]
     assert again.rows == 3

@@ -342,8 +342,8 @@ def test_what_cannot_be_measured(tmp_path: Path) -> None:
         go(tmp_path, early(), dev=())
     with pytest.raises(TrainingError, match="no dev questions"):
         go(tmp_path, early(stopping={"metric": "dev_accuracy"}))
-    with pytest.raises(TrainingError, match=r"set train\.devices to 1"):
-        go(tmp_path, early(devices=2))
+    with pytest.raises(TrainingError, match=r"set train\.strategy to ddp"):
+        go(tmp_path, early(devices=2, strategy="fsdp"))
     with pytest.raises(ValidationError, match="'average' is over the measurements of 'stopping'"):
         TrainSpec(average=2)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from understudy import batches
 from understudy.errors import TrainingError
@@ -21,12 +26,43 @@ Progress = Callable[[float, str], None]
 MANY = 20_000
 """Groups from which on it pays to keep their tokens on disk."""
 AT_ONCE = 4096
-"""Groups whose tokens are Python numbers at a time."""
+"""Groups that are tokenized at a time. The tokens of two such parts are Python numbers at once."""
+_PARALLEL = "TOKENIZERS_PARALLELISM"
+
+
+class Texts(Sequence[str]):
+    """Sources, and targets after a space, of groups, as `Student.create` wants them: made at the first look,
+    for a student from a checkpoint takes none."""
+
+    def __init__(self, *groups: Sequence[tuple[Example, ...]]) -> None:
+        self._groups = groups
+
+    @cached_property
+    def _made(self) -> list[str]:
+        return [
+            text
+            for group in chain.from_iterable(self._groups)
+            for e in group
+            for text in (e.source, f" {e.target}")
+        ]
+
+    def __len__(self) -> int:
+        return 2 * sum(map(len, chain.from_iterable(self._groups)))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        return self._made[index]
 
 
 def encode(
     live: LiveStudent, groups: Sequence[tuple[Example, ...]], spec: TrainSpec, cache: Path | None = None
-) -> tuple[Tokens, list[tuple[Example, ...]]]:
+) -> tuple[Tokens, Sequence[tuple[Example, ...]]]:
     """Every group that fits the limits, as token ids and as text.
 
     Many groups are kept in the folder `cache`, under a name by content, for whoever trains on them next.
@@ -47,19 +83,55 @@ def encode(
             f"and {spec.max_target_tokens} target tokens: raise train.max_source_tokens or "
             "train.max_target_tokens"
         )
+    if len(found) == len(groups):
+        return found, groups
     return found, [groups[place] for place in found.arrays["kept"].tolist()]
 
 
 def _tokenized(live: LiveStudent, groups: Sequence[tuple[Example, ...]], limits: tuple[int, int]) -> Tokens:
     writer = tokens.Writer()
-    for start in range(0, len(groups), AT_ONCE):
-        part = groups[start : start + AT_ONCE]
-        rows = iter(live.encode([example for group in part for example in group]))
-        for place, group in enumerate(part, start):
-            encoded = [next(rows) for _ in group]
-            if all(len(e["source"]) <= limits[0] and len(e["target"]) <= limits[1] for e in encoded):
-                writer.add(encoded, place)
+    parts = [groups[start : start + AT_ONCE] for start in range(0, len(groups), AT_ONCE)]
+    places = iter(range(len(groups)))
+    for part, encoded in zip(parts, _in_turn(live, parts), strict=True):
+        rows = iter(encoded)
+        for group, place in zip(part, places, strict=False):
+            own = [next(rows) for _ in group]
+            if all(len(e["source"]) <= limits[0] and len(e["target"]) <= limits[1] for e in own):
+                writer.add(own, place)
     return writer.done()
+
+
+def _in_turn(
+    live: LiveStudent, parts: Sequence[Sequence[tuple[Example, ...]]]
+) -> Iterator[list[Mapping[str, Any]]]:
+    """The rows of each part. While one is worked on, the next is made, by every core."""
+
+    def rows(part: Sequence[tuple[Example, ...]]) -> list[Mapping[str, Any]]:
+        return live.encode(list(chain.from_iterable(part)))
+
+    if len(parts) < 2:
+        yield from map(rows, parts)
+        return
+    with _cores(), ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(rows, parts[0])
+        for part in parts[1:]:
+            made, coming = coming, ahead.submit(rows, part)
+            yield made.result()
+        yield coming.result()
+
+
+@contextmanager
+def _cores() -> Iterator[None]:
+    """Inside the block fast tokenizers use every core, which a run forbids its workers: this is done once."""
+    before = os.environ.get(_PARALLEL)
+    os.environ[_PARALLEL] = "true"
+    try:
+        yield
+    finally:
+        # As it was, so that no later fork of a process is warned of.
+        os.environ.pop(_PARALLEL)
+        if before is not None:
+            os.environ[_PARALLEL] = before
 
 
 def check_ids(live: LiveStudent, groups: Sequence[Group]) -> None:
@@ -68,7 +140,10 @@ def check_ids(live: LiveStudent, groups: Sequence[Group]) -> None:
     tokenizer: Any = live.tokenizer  # type: ignore[attr-defined]
     if len(tokenizer) <= rows:
         return
-    highest = max(max((*e["source"], *e["target"])) for group in groups for e in group)
+    if isinstance(groups, Tokens):
+        highest = int(groups.arrays["ids"].max())
+    else:
+        highest = max(max((*e["source"], *e["target"])) for group in groups for e in group)
     if highest >= rows:
         raise TrainingError(
             f"the tokenizer does not fit the model: it writes token {highest}, and the model has {rows} "

@@ -157,8 +157,6 @@ def follow(
             journal.restore(checkpoints.load_state(last))
         stopper = journal.stopper
         if stopper is not None:
-            if running.args.world_size > 1:
-                raise TrainingError("train.stopping needs train.devices: 1, and no ray: remove one of them")
             running.add_callback(Early(stopper, running.model, watch, running.log))
         if stopper is not None and stopper.stopped:
             # It had ended: what is left is to choose, on a model that computes as it did.

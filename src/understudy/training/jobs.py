@@ -1,7 +1,9 @@
 """One training as a folder, for the processes that share it: written here, worked on there, collected here.
 
     job/start/        the student as it is before the training
-    job/groups.jsonl  its examples as token ids; job/plan.json: the batches; job/job.json: everything else
+    job/tokens/       its examples as token ids, which every process maps into its memory: one copy for all
+    job/plan.json     the batches; job/job.json: everything else
+    job/stopping.json, job/dev/: what is measured on dev, where that may end the training
     job/trained/      what came out of it; job/result.json, written last
 
 Checkpoints lie beside it, so a job that is started again goes on from them.
@@ -13,7 +15,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,14 +24,16 @@ from understudy import errors, shelves
 from understudy.batches import Plan
 from understudy.errors import TrainingError, UnderstudyError
 from understudy.roles import Lesson, Student, TrainSpec
-from understudy.store import digest, write_pieces, write_text
+from understudy.store import digest, write_text
+from understudy.training import measuring, tokens
+from understudy.training.devices import Place
 
 if TYPE_CHECKING:
     from understudy.training.encode import Progress
 
-_JOB, _GROUPS, _PLAN, _RESULT, _PROGRESS = (
+_JOB, _TOKENS, _PLAN, _RESULT, _PROGRESS = (
     "job.json",
-    "groups.jsonl",
+    "tokens",
     "plan.json",
     "result.json",
     "progress.jsonl",
@@ -54,11 +58,21 @@ def write(student: Student, lesson: Lesson, folder: Path) -> Path:
         return job
     shutil.rmtree(job, ignore_errors=True)
     lesson.live.save(job / "start")
-    rows = (json.dumps([dict(row) for row in group]) + "\n" for group in lesson.encoded)
-    write_pieces(job / _GROUPS, rows)
+    _packed(lesson.encoded).save(job / _TOKENS)
+    if journal and journal.stopper:
+        measuring.write(journal.stopper, job)
     write_text(job / _PLAN, json.dumps(asdict(lesson.plan)))
     write_text(job / _JOB, text)
     return job
+
+
+def _packed(groups: Sequence[tokens.Group]) -> tokens.Tokens:
+    if isinstance(groups, tokens.Tokens):
+        return groups
+    writer = tokens.Writer()
+    for place, group in enumerate(groups):
+        writer.add(group, place)
+    return writer.done()
 
 
 def is_finished(job: Path) -> bool:
@@ -79,7 +93,7 @@ def work(job: Path) -> None:
 
 
 def _train(job: Path, rank: int) -> None:
-    from understudy.training import trainer
+    from understudy.training import sharing, trainer
     from understudy.training.journal import Journal
 
     settings = json.loads((job / _JOB).read_text(encoding="utf-8"))
@@ -87,37 +101,29 @@ def _train(job: Path, rank: int) -> None:
     live = student.load(job / "start")
     planned = json.loads((job / _PLAN).read_text(encoding="utf-8"))
     plan = Plan(**{**planned, "batches": tuple(tuple(batch) for batch in planned["batches"])})
-    with (job / _GROUPS).open(encoding="utf-8") as lines:
-        groups = [tuple(json.loads(line)) for line in lines]
+    groups = tokens.load(job / _TOKENS)
     spec = TrainSpec(**settings["train"])
+    many = int(os.environ.get("WORLD_SIZE", "1"))
     told = _teller(job) if rank == 0 else _silence
     rate, seed, trackers = settings["learning_rate"], settings["seed"], settings["trackers"]
-    journal = Journal(name=settings["name"], trackers=Path(trackers) if trackers else None)
+    stopper = measuring.read(job, live, spec, Place(rank, many))
+    journal = Journal(stopper, settings["name"], Path(trackers) if trackers else None)
     loss = trainer.fit(live, groups, plan, spec, rate, seed, job.parent, told, journal=journal)
-    whole = _whole(live.model)
+    whole = sharing.whole(live.model)
     if rank == 0:
         if whole is not None:
             live = student.load(job / "start")
             live.model.load_state_dict(whole)
         live.save(job / "trained")
-        many = int(os.environ.get("WORLD_SIZE", "1"))
         result = {"loss": loss, "processes": many, "sharded": whole is not None}
-        write_text(job / _RESULT, json.dumps({**result, "losses": journal.losses, "notes": journal.notes}))
+        befell = {"losses": journal.losses, "notes": journal.notes}
+        stopping = stopper.told() if stopper else None
+        write_text(job / _RESULT, json.dumps({**result, **befell, "stopping": stopping}))
 
 
 def _student(settings: Mapping[str, Any]) -> Student:
     student: Student = shelves.load("students", str(settings["name"]))(**settings)
     return student
-
-
-def _whole(model: Any) -> dict[str, Any] | None:
-    """On the first process the weights of a model that all hold in shares; None if each has all of it."""
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-    from torch.distributed.tensor import DTensor
-
-    if not any(isinstance(parameter, DTensor) for parameter in model.parameters()):
-        return None
-    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
 
 def _teller(job: Path) -> Progress:
@@ -171,6 +177,8 @@ def collect(job: Path, lesson: Lesson) -> tuple[float, int]:
     result = json.loads((job / _RESULT).read_text(encoding="utf-8"))
     if lesson.journal is not None:
         lesson.journal.losses, lesson.journal.notes = result["losses"], result["notes"]
+        if lesson.journal.stopper is not None:
+            lesson.journal.stopper.learn(result["stopping"])
     return result["loss"], result["processes"]
 
 

@@ -25,6 +25,7 @@ from understudy.errors import TrainingError
 from understudy.roles import LiveStudent
 from understudy.training.devices import ALONE, Place
 from understudy.training.objective import token_weights
+from understudy.training.tokens import Tokens
 
 if TYPE_CHECKING:
     from understudy.roles import TrainSpec
@@ -54,6 +55,16 @@ def extent(group: Group, kind: str) -> Extent:
         # As `encode.size` counts them. The last token of a text is predicted and not read.
         return sum(len(row["source"]) + len(row["target"]) for row in group), 0
     return sum(len(row["source"]) for row in group), sum(len(row["target"]) for row in group)
+
+
+def extents_of(groups: Sequence[Group], kind: str) -> list[Extent]:
+    """Of every group."""
+    if not isinstance(groups, Tokens):
+        return [extent(group, kind) for group in groups]
+    table = groups.extents()
+    if kind == "causal":
+        table = np.stack([table.sum(1), np.zeros(len(table), table.dtype)], 1)
+    return [(source, target) for source, target in table.tolist()]
 
 
 def room(extents: Sequence[Extent], batch_tokens: int, pack_tokens: int | None) -> Extent:
@@ -127,7 +138,7 @@ class Packer:
 def packer(live: LiveStudent, groups: Sequence[Group], spec: TrainSpec, seed: int) -> Packer:
     """Raises TrainingError where the model cannot be trained so."""
     prove(live, groups)
-    extents = [extent(group, live.kind) for group in groups]
+    extents = extents_of(groups, live.kind)
     return Packer(extents, room(extents, spec.batch_tokens, spec.pack_tokens), seed)
 
 
@@ -178,7 +189,7 @@ class PackedCollator:
 
 def collator(live: LiveStudent, groups: Sequence[Group], spec: TrainSpec, place: Place) -> PackedCollator:
     """Of the same rows that `packer` plans with."""
-    extents = [extent(group, live.kind) for group in groups]
+    extents = extents_of(groups, live.kind)
     return PackedCollator(live, room(extents, spec.batch_tokens, spec.pack_tokens), place)
 
 
@@ -281,7 +292,8 @@ def prove(live: LiveStudent, groups: Sequence[Group]) -> None:
     No list of models is kept: one that has positions of its own mind, or attention that takes no mask, shows
     itself here.
     """
-    rows = sorted((row for group in groups for row in group), key=lambda r: len(r["source"] + r["target"]))
+    every = groups.shortest(2) if isinstance(groups, Tokens) else [row for group in groups for row in group]
+    rows = sorted(every, key=lambda r: len(r["source"] + r["target"]))
     first, second = rows[0], rows[min(1, len(rows) - 1)]
     model: Any = live.model
     why = ""

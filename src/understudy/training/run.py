@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy import batches
 from understudy.errors import TrainingError
 from understudy.roles import Learner, Lesson, LiveStudent, Student, TrainSpec
-from understudy.training.encode import Progress, check_ids, encode
+from understudy.training.encode import Progress, Texts, check_ids, encode
 from understudy.types import Example
 
 if TYPE_CHECKING:
+    from understudy.training.accuracy import DevAccuracy
     from understudy.training.journal import Journal
-
-Accuracy = Callable[[LiveStudent], float]
-"""The share of some dev questions that a student, as it is, answers right."""
+    from understudy.training.measuring import Measure
 
 
 def train(
@@ -42,7 +41,7 @@ def train(
     order: batches.Order = "random",
     learner: Learner | None = None,
     teacher: Path | None = None,
-    accuracy: Accuracy | None = None,
+    accuracy: DevAccuracy | None = None,
     name: str = "",
     trackers: Path | None = None,
     cache: Path | None = None,
@@ -74,8 +73,7 @@ def train(
 
     adapters.check(spec)
     started = time.monotonic()
-    texts = [t for group in (*groups, *related) for e in group for t in (e.source, f" {e.target}")]
-    live = student.load(start) if start else student.create(texts, seed)
+    live = student.load(start) if start else student.create(Texts(groups, related), seed)
     if learner is not None:
         _check(learner, live, teacher, spec)
     encoded, kept = encode(live, groups, spec, cache)
@@ -89,7 +87,7 @@ def train(
         spec.budget.amount,
         seed,
         order=order,
-        difficulty=[max(example.difficulty for example in group) for group in kept],
+        difficulty=[max(e.difficulty for e in group) for group in kept] if order == "easy_first" else (),
         cutting=packing.packer(live, encoded, spec, seed) if spec.packing else None,
     )
     measure = _measure(live, spec, dev, accuracy, learner)
@@ -138,7 +136,8 @@ def _plain(student: Student, lesson: Lesson) -> tuple[float, int]:
         from understudy.engines import ray_training
 
         return ray_training.fit(student, lesson, spec.ray)
-    if (many := processes(spec)) > 1:
+    # DeepSpeed wants a process that torchrun has started, even one alone.
+    if (many := processes(spec)) > 1 or spec.deepspeed is not None:
         return distributed.fit(student, lesson, many)
     rate, seed, folder, progress = lesson.learning_rate, lesson.seed, lesson.folder, lesson.progress
     loss = trainer.fit(
@@ -156,10 +155,10 @@ def _plain(student: Student, lesson: Lesson) -> tuple[float, int]:
 
 
 def _journal(
-    measure: Callable[[], float] | None,
+    measure: Measure | None,
     spec: TrainSpec,
     plan: batches.Plan,
-    sizes: Sequence[batches.Size],
+    sizes: batches.Sizes,
     folder: Path,
 ) -> Journal:
     from understudy.training.journal import Journal
@@ -167,7 +166,7 @@ def _journal(
 
     if spec.stopping is None or measure is None:
         return Journal()
-    tokens = [sum(sizes[i].tokens for i in batch) for batch in plan.batches]
+    tokens, _ = sizes.spent(plan.batches)
     return Journal(Stopper(spec.stopping, spec.average, measure, tokens, folder / "checkpoints"))
 
 
@@ -175,20 +174,19 @@ def _measure(
     live: LiveStudent,
     spec: TrainSpec,
     dev: Sequence[tuple[Example, ...]],
-    accuracy: Accuracy | None,
+    accuracy: DevAccuracy | None,
     learner: Learner | None,
-) -> Callable[[], float] | None:
+) -> Measure | None:
     """What decides when the training ends; None where nothing does."""
-    from understudy.training import trainer
+    from understudy.training.measuring import DevLoss, Measure, check
 
     if spec.stopping is None:
         return None
-    if spec.devices != 1 or spec.ray is not None:
-        raise TrainingError("train.stopping measures in one process: set train.devices to 1, no train.ray")
+    check(spec)
     if spec.stopping.metric == "dev_accuracy":
         if accuracy is None:
             raise TrainingError("there are no dev questions to answer: set train.stopping.metric to dev_loss")
-        return lambda: accuracy(live)
+        return Measure(live, accuracy)
     if learner is not None:
         raise TrainingError(
             f"the learner '{learner.name}' has a loss of its own, which dev's examples do not measure: set "
@@ -196,8 +194,7 @@ def _measure(
         )
     if not dev:
         raise TrainingError("there are no dev examples: set train.stopping.metric to dev_accuracy")
-    held_out = encode(live, dev, spec)[0]
-    return lambda: trainer.mean_loss(live, held_out)
+    return Measure(live, DevLoss(encode(live, dev, spec)[0]))
 
 
 def _check(learner: Learner, live: LiveStudent, teacher: Path | None, spec: TrainSpec) -> None:
@@ -205,6 +202,8 @@ def _check(learner: Learner, live: LiveStudent, teacher: Path | None, spec: Trai
         raise TrainingError(
             f"the learner '{learner.name}' wants a row for each example: set train.packing to false"
         )
+    if spec.deepspeed is not None:
+        raise TrainingError(f"the learner '{learner.name}' does not go with train.deepspeed: remove it")
     if spec.devices != 1 or spec.ray is not None:
         raise TrainingError(
             f"the learner '{learner.name}' trains in one process: set train.devices to 1 and remove train.ray"

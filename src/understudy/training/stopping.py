@@ -3,6 +3,9 @@
 Every so many steps the student is measured on dev. The first best measurement's weights are what is saved,
 or, where the recipe says so, the mean of the weights at the last few measurements (Izmailov et al., arXiv
 1803.05407, without their learning rate). Measuring draws no chance from the training's generators.
+
+Processes that share a training each have a stopper, and all of them measure at the same steps and get the
+same numbers, so that they decide alike; the first one keeps the weights for all.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from safetensors.torch import load_file, save_file
 from understudy.batches import Plan, Size
 from understudy.errors import TrainingError
 from understudy.training.checkpoints import checksum, load_state, sync
+from understudy.training.devices import ALONE, Place
+from understudy.training.together import meet
 
 if TYPE_CHECKING:
     from understudy.roles import StoppingSpec
@@ -40,8 +45,9 @@ class Measured:
 
 
 class Stopper:
-    """Of one training. `measure_now` returns the dev loss or accuracy of the model as it is; `tokens` are
-    those of each step; `folder` is where the checkpoints are."""
+    """Of one training. `measure_now` returns the dev loss or accuracy of the model as it is, the same in
+    every process; `tokens` are those of each step; `folder` is where the checkpoints are, which all processes
+    see; `place` is that of this process."""
 
     def __init__(
         self,
@@ -50,12 +56,14 @@ class Stopper:
         measure_now: Callable[[], float],
         tokens: Sequence[int],
         folder: Path,
+        place: Place = ALONE,
     ) -> None:
         self.spec = spec
         self.average = average
         self.measure_now = measure_now
         self.tokens = tokens
         self.folder = folder
+        self.place = place
         self.curve: list[Measured] = []
         self.averaged: dict[str, Any] | None = None
         self._sums: dict[str, str] = {}
@@ -71,10 +79,13 @@ class Stopper:
     def measure(self, step: int, model: Any) -> bool:
         """Measure the weights after `step`, keep them if they may be wanted; returns whether to stop."""
         self.curve.append(Measured(step, sum(self.tokens[:step]), self._value()))
-        name = _file(step)
-        write_weights(model, self.folder / name)
-        self._sums[name] = checksum(self.folder / name)
-        self._sums = {name: self._sums[name] for name in self._wanted()}
+        if self.place.rank == 0:
+            name = _file(step)
+            write_weights(model, self.folder / name)
+            self._sums[name] = checksum(self.folder / name)
+            self._sums = {name: self._sums[name] for name in self._wanted()}
+        # What is written here is what all may choose in the end.
+        meet(model, self.place)
         return self.stopped
 
     @property
@@ -121,6 +132,11 @@ class Stopper:
             "stopped": self.curve[-1].step if self.steps_done < len(self.tokens) else None,
             "averaged": self.averaged,
         }
+
+    def learn(self, told: Mapping[str, Any]) -> None:
+        """Take over what the stopper of this training told in the processes that did it."""
+        self.curve = [Measured(**measured) for measured in told["curve"]]
+        self.averaged = told["averaged"]
 
     # ------------------------------------------------------------ across a restart
 

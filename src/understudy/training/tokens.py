@@ -14,13 +14,13 @@ import json
 import shutil
 import tempfile
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from understudy.batches import Size
+from understudy.batches import Sizes
 from understudy.types import Example
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Group = tuple[Mapping[str, Any], ...]
 ARRAYS = ("ids", "ends", "groups", "objective", "weight", "cut", "silent", "kept")
+_AT_ONCE = 4096
+"""Groups whose texts are copied at a time, to be hashed."""
 MARK = "objectives.json"
 """Written last into the folder before it gets its name."""
 
@@ -43,6 +45,8 @@ class Tokens(Sequence[Group]):
     def __init__(self, arrays: Mapping[str, Any], objectives: Sequence[str]) -> None:
         self.arrays = arrays
         self.objectives = tuple(objectives)
+        # The same memory, without what numpy does at every look into a mapped file.
+        self._plain = {name: np.asarray(array) for name, array in arrays.items()}
 
     def __len__(self) -> int:
         return len(self.arrays["groups"])
@@ -57,11 +61,11 @@ class Tokens(Sequence[Group]):
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         at = index % len(self)
-        ends = self.arrays["groups"]
+        ends = self._plain["groups"]
         return tuple(self._row(row) for row in range(ends[at - 1] if at else 0, ends[at]))
 
     def _row(self, row: int) -> Mapping[str, Any]:
-        of = self.arrays
+        of = self._plain
         start = int(of["ends"][row - 1, 1]) if row else 0
         middle, end = of["ends"][row].tolist()
         return {
@@ -75,14 +79,21 @@ class Tokens(Sequence[Group]):
 
     def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Source and target tokens of every row, of shape (rows, 2)."""
-        flat = np.diff(np.concatenate([[0], np.asarray(self.arrays["ends"]).reshape(-1)]))
-        return flat.reshape(-1, 2)
+        return np.diff(self._plain["ends"].reshape(-1), prepend=0).reshape(-1, 2)
 
     def target_tokens(self) -> list[int]:
         """Of every group."""
-        ends = np.asarray(self.arrays["groups"])
-        sums: list[int] = np.add.reduceat(self.lengths()[:, 1], np.concatenate([[0], ends[:-1]])).tolist()
+        sums: list[int] = np.add.reduceat(self.lengths()[:, 1], self._starts()).tolist()
         return sums
+
+    def extents(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Source and target tokens of every group, of shape (groups, 2)."""
+        found: np.ndarray[Any, np.dtype[np.int64]] = np.add.reduceat(self.lengths(), self._starts(), axis=0)
+        return found
+
+    def _starts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The first row of every group."""
+        return np.concatenate([[0], self._plain["groups"][:-1]])
 
     @property
     def rows(self) -> int:
@@ -93,21 +104,21 @@ class Tokens(Sequence[Group]):
         table = self.lengths()
         return int(table.sum(1).max() if kind == "causal" else table.max())
 
-    def sizes(self, kind: str, flops: Flops) -> list[Size]:
+    def shortest(self, count: int) -> list[Mapping[str, Any]]:
+        """The rows with the fewest tokens, shortest first."""
+        return [self._row(at) for at in np.argsort(self.lengths().sum(1), kind="stable")[:count].tolist()]
+
+    def sizes(self, kind: str, flops: Flops) -> Sizes:
         """What each group costs."""
         source, target = self.lengths().T
-        ends = np.asarray(self.arrays["groups"])
-        starts = np.concatenate([[0], ends[:-1]])
+        starts = self._starts()
         tokens = np.add.reduceat(source + target, starts)
         cost: Any = flops.training(source, target)
         costs = np.add.reduceat(np.asarray(cost, dtype=float), starts)
         if kind == "causal":
             source, target = source + target, np.zeros_like(target)
         wide, high = (np.maximum.reduceat(side, starts) for side in (source, target))
-        rows = ends - starts
-        return [
-            Size(*row) for row in zip(*(x.tolist() for x in (rows, wide, high, tokens, costs)), strict=True)
-        ]
+        return Sizes(self._plain["groups"] - starts, wide, high, tokens, costs)
 
     def save(self, folder: Path) -> None:
         """Whole or not at all; of two that are saved at once, one stays."""
@@ -168,10 +179,23 @@ def name_of(live: Any, groups: Sequence[tuple[Example, ...]], limits: Sequence[i
     found = hashlib.sha256(json.dumps(how).encode())
     found.update(json.dumps(live.tokenizer.special_tokens_map, default=str, sort_keys=True).encode())
     found.update(backend.to_str().encode("utf-8", "surrogatepass"))
-    for start in range(0, len(groups), 1000):
-        part = [
-            [[e.source, e.target, e.objective, e.weight, e.cut, e.silent] for e in group]
-            for group in groups[start : start + 1000]
-        ]
-        found.update(json.dumps(part).encode())
+    objectives: dict[str, int] = {}
+    for start in range(0, len(groups), _AT_ONCE):
+        for piece in _written(groups[start : start + _AT_ONCE], objectives):
+            found.update(piece)
+    found.update(json.dumps([len(groups), list(objectives)]).encode())
     return found.hexdigest()[:24]
+
+
+def _written(groups: Sequence[tuple[Example, ...]], objectives: dict[str, int]) -> Iterator[bytes]:
+    """All that tokens are made of, so that no other groups are written alike: the lengths of every part, and
+    the texts one after the other. Names of objectives get numbers."""
+    examples = [example for group in groups for example in group]
+    texts = [e.source for e in examples]
+    texts += [e.target for e in examples]
+    yield array("q", [len(examples), *map(len, groups), *map(len, texts)]).tobytes()
+    yield array("d", [e.weight for e in examples]).tobytes()
+    yield array("q", [e.cut for e in examples]).tobytes()
+    yield array("q", [objectives.setdefault(e.objective, len(objectives)) for e in examples]).tobytes()
+    yield bytes([e.silent for e in examples])
+    yield "".join(texts).encode("utf-8", "surrogatepass")

@@ -19,10 +19,10 @@ from transformers.trainer_callback import PrinterCallback
 
 from understudy.batches import Plan
 from understudy.roles import LiveStudent
-from understudy.training import head, lean, packing
+from understudy.training import head, lean, packing, sharing, together
 from understudy.training.arguments import arguments, optimizer
 from understudy.training.collate import Collator, Groups, Kept, Planned, Rows
-from understudy.training.devices import Place
+from understudy.training.devices import ALONE, Place
 from understudy.training.dressing import dressed
 from understudy.training.encode import longest_row
 from understudy.training.exact import Exact, follow, sample
@@ -68,7 +68,9 @@ def fit(
         collate = packing.collator(live, groups, spec, place)
     longest = spec.batch_tokens if spec.packing else longest_row(groups, live.kind)
     # Sharded weights are gathered at every pass, for which all processes must make as many of them.
-    part = sys.maxsize if settings.fsdp else spec.micro_batch_tokens
+    part = sys.maxsize if settings.fsdp or settings.deepspeed else spec.micro_batch_tokens
+    if settings.fsdp:
+        sharing.join(live.model)
     with dressed(live, spec, seed), tuned(live.model, settings.device.type, longest), ExitStack() as changed:
         watch = Watch(progress)
         own = None if loss else head.fits(live.model, Collator(live)([groups[plan.batches[0][0]]]))
@@ -93,28 +95,29 @@ def fit(
         return follow(trainer, journal, spec, plan, watch, of)
 
 
-def mean_loss(live: LiveStudent, groups: Sequence[Group], rows_per_batch: int = 32) -> float:
-    """Mean of `objective` over `groups`, each batch weighted by its target tokens."""
+def mean_loss(
+    live: LiveStudent, groups: Sequence[Group], rows_per_batch: int = 32, place: Place = ALONE
+) -> float:
+    """Mean of `objective` over `groups`, each batch weighted by its target tokens. Each of several processes
+    computes a part of the batches, and all get the mean over all."""
     collate = Collator(live)
     device = next(live.model.parameters()).device
     order = sorted(groups, key=lambda group: max(len(row["source"]) for row in group))
-    total = tokens = 0.0
     live.model.eval()
     own = head.fits(live.model, collate(order[:1]))
+
+    def weighted(start: int) -> tuple[float, float]:
+        inputs = {name: t.to(device) for name, t in collate(order[start : start + rows_per_batch]).items()}
+        labels, weights = inputs.pop("labels"), inputs.pop("token_weights")
+        count = float((labels != -100).sum())
+        if own is not None:
+            loss = head.loss_of(live.model, inputs, labels, weights, own)
+        else:
+            loss = objective(live.model(**inputs, use_cache=False).logits, labels, weights)
+        return count * float(loss), count
+
     with torch.inference_mode():
-        for start in range(0, len(order), rows_per_batch):
-            inputs = {
-                name: t.to(device) for name, t in collate(order[start : start + rows_per_batch]).items()
-            }
-            labels, weights = inputs.pop("labels"), inputs.pop("token_weights")
-            count = float((labels != -100).sum())
-            if own is not None:
-                loss = head.loss_of(live.model, inputs, labels, weights, own)
-            else:
-                loss = objective(live.model(**inputs, use_cache=False).logits, labels, weights)
-            total += count * float(loss)
-            tokens += count
-    return total / tokens
+        return together.mean(range(0, len(order), rows_per_batch), weighted, live, place)
 
 
 class _PlannedTrainer(Trainer):  # type: ignore[misc]
