@@ -35,6 +35,8 @@ ENVIRONMENT = {
     # this alone trains a small model 1.2 times faster.
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
+    # Large pages, where the system gives them to who asks: a few percent of a training step.
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

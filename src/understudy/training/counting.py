@@ -37,6 +37,9 @@ class Living(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def note(self, tensor: torch.Tensor, kind: str) -> None:
         """Count the tensor's storage, or count it under another kind from now on."""
+        if tensor.is_sparse:
+            # What it holds are tensors that were counted when they were made.
+            return
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self._kinds:

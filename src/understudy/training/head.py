@@ -120,8 +120,8 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         back, sums = ctx.saved_tensors
-        # A look at the number costs nothing where it need not be fetched.
-        if grad[0].device.type == "cpu" and grad[0] == 1:
+        # A look at the number costs nothing where it need not be fetched; a fake tensor has none.
+        if type(grad[0]) is torch.Tensor and grad[0].device.type == "cpu" and grad[0] == 1:
             return back, sums, None, None, None, None, None, None
         scaled = [None if saved is None else saved * grad[0].to(saved.dtype) for saved in (back, sums)]
         return (*scaled, None, None, None, None, None, None)

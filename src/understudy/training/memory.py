@@ -10,17 +10,19 @@ CPU allocates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from understudy.training import adapters, head
-from understudy.training.arguments import use_bf16
+from understudy.training import adapters, four_bits, head
+from understudy.training.arguments import device_of, use_bf16
 from understudy.training.counting import Living
+from understudy.training.lean import lean
+from understudy.training.machine import tuned
 from understudy.training.optimizers import split
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def estimate(make: Callable[[], Any], kind: str, spec: TrainSpec, batch: Batch) 
     """
     with torch.device("meta"):
         model: Any = make().train()
-        small = _small(model) if spec.lora is not None and spec.lora.bits else 0
+        saved = _saved(model, device_of(spec.device)) if spec.lora is not None and spec.lora.bits else 0
         if spec.lora is not None:
             model = adapters.adapted(model, spec.lora, 0)
     with FakeTensorMode():
@@ -82,7 +84,7 @@ def estimate(make: Callable[[], Any], kind: str, spec: TrainSpec, batch: Batch) 
             model.activation_checkpointing_enable({"use_reentrant": False})
         living = Living(int(model.config.vocab_size))
         inputs = {name: living.made(tensor, "activations") for name, tensor in _inputs(kind, batch).items()}
-        with living:
+        with living, _as_trained(model, spec, batch):
             for parameter in model.parameters():
                 living.note(parameter, "weights")
                 if parameter.requires_grad:
@@ -92,7 +94,7 @@ def estimate(make: Callable[[], Any], kind: str, spec: TrainSpec, batch: Batch) 
             loss.backward()  # type: ignore[no-untyped-call]
         trained = [p for p in model.parameters() if p.requires_grad]
         return Memory(
-            weights=living.at_peak["weights"] - small,
+            weights=living.at_peak["weights"] - saved,
             gradients=living.at_peak.get("gradients", 0),
             optimizer=_state(model, spec),
             activations=living.at_peak.get("activations", 0),
@@ -100,6 +102,16 @@ def estimate(make: Callable[[], Any], kind: str, spec: TrainSpec, batch: Batch) 
             parameters=sum(p.numel() for p in model.parameters()),
             trained=sum(p.numel() for p in trained),
         )
+
+
+@contextmanager
+def _as_trained(model: Any, spec: TrainSpec, batch: Batch) -> Iterator[None]:
+    """What `trainer` changes in a model to compute faster on CPUs holds less, too."""
+    if device_of(spec.device) != "cpu":
+        yield
+        return
+    with tuned(model, "cpu", max(batch.source, batch.target)), lean(model, head.head_of(model), alone=True):
+        yield
 
 
 def _fake(model: Any) -> None:
@@ -161,13 +173,12 @@ def _state(model: Any, spec: TrainSpec) -> int:
     if spec.optimizer == "muon":
         matrices: int = sum(p.numel() for p in split(model)[0])
         return 4 * (2 * trained - matrices)
-    return (2 if spec.optimizer == "adamw_8bit" else 8) * trained
+    return four_bits.state_bytes(model) if spec.optimizer == "adamw_8bit" else 8 * trained
 
 
-def _small(model: Any) -> int:
-    """What 4-bit linear layers save: half a byte a weight and a scale for each 64, in place of four bytes."""
-    output = model.get_output_embeddings()
-    weights = sum(
-        m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not output
-    )
-    return int(weights * (4 - 0.5 - 4 / 64))
+def _saved(model: Any, device: str) -> int:
+    """Bytes that 4-bit layers save of their weights; on CPUs, where the weights as they were stay beside
+    them, less than nothing."""
+    weights = [layer.weight.numel() for layer in four_bits.layers(model).values()]
+    small = sum(map(four_bits.weight_bytes, weights))
+    return -small if device == "cpu" else 4 * sum(weights) - small
