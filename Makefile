@@ -14,8 +14,9 @@ install: .venv/.installed
 demo: install
 	$(BIN)/understudy demo
 
+# A process for each core, which torch must not fill with threads of its own.
 test: install
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 slow: install
 	$(BIN)/python -m pytest -m slow
