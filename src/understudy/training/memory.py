@@ -75,7 +75,7 @@ def estimate(make: Callable[[], Any], kind: str, spec: TrainSpec, batch: Batch) 
     """
     with torch.device("meta"):
         model: Any = make().train()
-        saved = _saved(model, device_of(spec.device)) if spec.lora is not None and spec.lora.bits else 0
+        saved = _saved(model, _planned(spec)) if spec.lora is not None and spec.lora.bits else 0
         if spec.lora is not None:
             model = adapters.adapted(model, spec.lora, 0)
     with FakeTensorMode():
@@ -107,11 +107,16 @@ def estimate(make: Callable[[], Any], kind: str, spec: TrainSpec, batch: Batch) 
 @contextmanager
 def _as_trained(model: Any, spec: TrainSpec, batch: Batch) -> Iterator[None]:
     """What `trainer` changes in a model to compute faster on CPUs holds less, too."""
-    if device_of(spec.device) != "cpu":
+    if _planned(spec) != "cpu":
         yield
         return
     with tuned(model, "cpu", max(batch.source, batch.target)), lean(model, head.head_of(model), alone=True):
         yield
+
+
+def _planned(spec: TrainSpec) -> str:
+    """The device to train on. One that is asked for need not be here, where the plan is made."""
+    return device_of("auto") if spec.device == "auto" else spec.device
 
 
 def _fake(model: Any) -> None:
